@@ -1,0 +1,23 @@
+"""What is measured after training, beside the validation loss."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from luthier.config.section import Section
+
+
+class EvaluateSection(Section):
+    """Evaluation of the finished run against its base model."""
+
+    tasks: tuple[str, ...] = ()
+    """Tasks to run on base and tuned model: built-in names or paths of task files."""
+
+    stop_test_rows: int = Field(default=16, ge=0)
+    """Validation prompts that base and tuned model answer, to see whether the tuned one stops by itself; 0: skip."""
+
+    max_new_tokens: int = Field(default=128, ge=1)
+    """Longest answer that is generated in evaluation, in tokens."""
+
+    batch_size: int = Field(default=32, ge=1)
+    """Answers generated at once."""

@@ -1,0 +1,115 @@
+"""What goes through a model at once: one flat sequence of tokens without padding, and the table that keeps documents apart.
+
+Shape letters: T tokens in the batch, N segments, S supervised positions.
+
+A *segment* is a run of consecutive tokens. Its `parent` is the segment that it continues, or -1: a segment attends to its
+ancestors and, causally, to itself, and to nothing else. A plain document is one segment without a parent; two answers to
+one prompt are two segments with the prompt as their parent, so the prompt is computed once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """Start, length and parent of each segment, as Python integers: known without asking a device.
+
+    Segments lie in order and without gaps; a parent comes before its children.
+    """
+
+    starts: tuple[int, ...]
+    lengths: tuple[int, ...]
+    parents: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        position = 0
+        for index, (start, length, parent) in enumerate(zip(self.starts, self.lengths, self.parents, strict=True)):
+            assert start == position, f"segment {index} starts at {start}, the one before ends at {position}"
+            assert length > 0, f"segment {index} is empty"
+            assert -1 <= parent < index, f"segment {index} has parent {parent}"
+            position += length
+
+    @property
+    def num_tokens(self) -> int:
+        """T."""
+        return self.starts[-1] + self.lengths[-1] if self.starts else 0
+
+    @cached_property
+    def has_parents(self) -> bool:
+        """Whether any segment continues another."""
+        return any(parent >= 0 for parent in self.parents)
+
+    def ancestors(self, index: int) -> list[int]:
+        """The chain of segments that `index` continues, root first, without itself."""
+        chain: list[int] = []
+        parent = self.parents[index]
+        while parent >= 0:
+            chain.append(parent)
+            parent = self.parents[parent]
+        return chain[::-1]
+
+    def context_length(self, index: int) -> int:
+        """Tokens in all ancestors of `index`: the position of its first token."""
+        return sum(self.lengths[a] for a in self.ancestors(index))
+
+
+class TargetTable(NamedTuple):
+    """The supervised positions: the hidden state at `positions_S` predicts token `ids_S`, which counts `weights_S`.
+
+    `segments_S` names the segment that the *target token* stands in, for objectives that sum over an answer.
+    """
+
+    ids_S: Tensor
+    positions_S: Tensor
+    weights_S: Tensor
+    segments_S: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A micro-batch. Every tensor lives on one device; `segments` and `rows` are plain Python.
+
+    Attributes:
+        input_ids_T: Token ids, int64.
+        position_ids_T: Position of each token in its document; a child continues its parent's count.
+        segments: Which token belongs to which document.
+        targets: What is learnt; see `TargetTable`.
+        rows: For each segment the row of the data set it came from; -1 for fillers.
+    """
+
+    input_ids_T: Tensor
+    position_ids_T: Tensor
+    segments: SegmentTable
+    targets: TargetTable
+    rows: tuple[int, ...]
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens that go through the model, each counted once."""
+        return self.input_ids_T.shape[0]
+
+    @property
+    def num_targets(self) -> int:
+        """Supervised positions."""
+        return self.targets.ids_S.shape[0]
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on `device`; copies do not wait for the device."""
+        return replace(
+            self,
+            input_ids_T=self.input_ids_T.to(device, non_blocking=True),
+            position_ids_T=self.position_ids_T.to(device, non_blocking=True),
+            targets=TargetTable(*(t.to(device, non_blocking=True) for t in self.targets)),
+        )
+
+    def without_weight(self) -> Batch:
+        """A filler: the same work, counted zero; keeps ranks in step when they hold unequal numbers of micro-batches."""
+        targets = self.targets._replace(weights_S=torch.zeros_like(self.targets.weights_S))
+        return replace(self, targets=targets, rows=tuple(-1 for _ in self.rows))
