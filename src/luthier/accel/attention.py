@@ -79,7 +79,12 @@ def _eager_segment(
 
 
 def _per_segment(
-    segments: SegmentTable, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, attend: Callable[..., Tensor], **options: Any
+    segments: SegmentTable,
+    q_BHTD: Tensor,
+    k_BKTD: Tensor,
+    v_BKTD: Tensor,
+    attend: Callable[..., Tensor],
+    **options: Any,
 ) -> Tensor:
     outputs = []
     for index, (start, length) in enumerate(zip(segments.starts, segments.lengths, strict=True)):
@@ -95,7 +100,12 @@ def _cumulative(lengths: list[int], device: torch.device) -> Tensor:
 
 
 def _all_segments_at_once(
-    segments: SegmentTable, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, kernel: Callable[..., Tensor], **options: Any
+    segments: SegmentTable,
+    q_BHTD: Tensor,
+    k_BKTD: Tensor,
+    v_BKTD: Tensor,
+    kernel: Callable[..., Tensor],
+    **options: Any,
 ) -> Tensor:
     """Flash kernels take [tokens, heads, width] and cumulative lengths; they align causality lower-right."""
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q_BHTD, k_BKTD, v_BKTD))
@@ -138,7 +148,9 @@ def _flash_attention_kernel(package: str) -> Callable[..., Tensor]:
     return kernel
 
 
-def _varlen_kernel(q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **o: Any) -> Tensor:
+def _varlen_kernel(
+    q: Tensor, k: Tensor, v: Tensor, cu_q: Tensor, cu_k: Tensor, max_q: int, max_k: int, **o: Any
+) -> Tensor:
     return compat.varlen_attention(q, k, v, cu_q, cu_k, max_q, max_k, scale=o["scale"], window=o["window"])
 
 
@@ -200,10 +212,14 @@ def choose_route(choice: str, config: Any, device: torch.device) -> tuple[Route,
             return "varlen", "CUDA from sm80 on"
         return "sdpa", f"{device.type} runs attention per document"
     if choice == "varlen" and not (flash_ready and compat.has_varlen_attention()):
-        raise ModelError(f"model.attention: varlen needs a CUDA card from sm80 on, the device is {device}. Use auto or sdpa.")
+        raise ModelError(
+            f"model.attention: varlen needs a CUDA card from sm80 on, the device is {device}. Use auto or sdpa."
+        )
     if choice.startswith("flash_attention"):
         if not flash_ready:
-            raise ModelError(f"model.attention: {choice} needs a CUDA card from sm80 on, the device is {device}. Use auto or sdpa.")
+            raise ModelError(
+                f"model.attention: {choice} needs a CUDA card from sm80 on, the device is {device}. Use auto or sdpa."
+            )
         _flash_attention_kernel("flash_attn" if choice == "flash_attention_2" else "flash_attn_interface")
     if softcap is not None and choice in ("sdpa", "varlen"):
         raise ModelError(f"This model soft-caps attention logits, which {choice} cannot. Use model.attention: eager.")
