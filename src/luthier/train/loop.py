@@ -1,0 +1,172 @@
+"""The training loop for offline methods: one readable function over steps, the same for every objective.
+
+Everything that decides a step (rows, learning rate, weights) is a pure function of the step number; the state is the
+optimiser's tensors and the random numbers, which checkpoints hold. Nothing here prints or writes reports: `Observer` is told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import nn
+
+from luthier.models.placement import Placement
+from luthier.objectives.base import Objective
+from luthier.train.checkpoint import CheckpointStore, Position
+from luthier.train.feed import Feed
+from luthier.train.interrupt import StopRequest
+from luthier.train.loss_scale import LossScale
+from luthier.train.memory import peak_memory_bytes
+from luthier.train.optim import MasterAdamW
+from luthier.train.ranks import Ranks
+from luthier.train.step import StepResult, train_step, validation_loss
+
+
+@dataclass(frozen=True, slots=True)
+class Rhythm:
+    """What happens when, in optimiser steps."""
+
+    total_steps: int
+    evaluate_every: int
+    checkpoint_every: int
+    learning_rate: Callable[[int], float]
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """The parts of a training that the loop brings together.
+
+    Attributes:
+        model: What the objective calls: the scoring model, wrapped for several ranks.
+        fingerprints: What must not change between a checkpoint and its resume.
+    """
+
+    model: nn.Module
+    objective: Objective
+    optimizer: MasterAdamW
+    feed: Feed
+    placement: Placement
+    ranks: Ranks
+    loss_scale: LossScale
+    fingerprints: Mapping[str, str]
+
+
+class Observer(Protocol):
+    """Told of everything worth logging."""
+
+    def after_step(self, step: int, result: StepResult, record: Mapping[str, Any]) -> None:
+        """`step` counts from 1; `record` is the line for metrics.jsonl."""
+        ...
+
+    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> None:
+        """A validation was made after `step` steps."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoopResult:
+    """How the loop ended.
+
+    Attributes:
+        step: Optimiser steps done in all.
+        seconds: Training time in all, resumed parts included.
+        stopped_by: Signal number where a signal ended it early.
+    """
+
+    step: int
+    seconds: float
+    stopped_by: int | None
+
+
+def run_loop(
+    trainee: Trainee,
+    rhythm: Rhythm,
+    store: CheckpointStore,
+    observer: Observer,
+    stop: StopRequest,
+    *,
+    start_step: int = 0,
+    start_seconds: float = 0.0,
+) -> LoopResult:
+    """Train from `start_step` to the end, or until a signal asks to stop; ends with a checkpoint either way."""
+    began = time.perf_counter() - start_seconds
+    validation = trainee.feed.validation_batches() if len(trainee.feed.validation) else []
+    trainee.model.train()
+    step = start_step
+    while step < rhythm.total_steps and stop.signal_number is None:
+        step_began = time.perf_counter()
+        rate = rhythm.learning_rate(step)
+        result = train_step(
+            trainee.model,
+            trainee.objective,
+            trainee.feed.step_batches(step),
+            trainee.optimizer,
+            learning_rate=rate,
+            loss_scale=trainee.loss_scale,
+            placement=trainee.placement,
+            ranks=trainee.ranks,
+        )
+        step += 1
+        seconds = time.perf_counter() - step_began
+        observer.after_step(step, result, _step_record(trainee, step, result, rate, seconds))
+        is_last = step == rhythm.total_steps
+        loss = None
+        if validation and (step % rhythm.evaluate_every == 0 or is_last):
+            loss = _validate(trainee, validation, step, observer)
+        if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or stop.signal_number is not None:
+            _save(trainee, store, step, time.perf_counter() - began, loss)
+    return LoopResult(step, time.perf_counter() - began, stop.signal_number)
+
+
+def _step_record(trainee: Trainee, step: int, result: StepResult, rate: float, seconds: float) -> dict[str, Any]:
+    steps_per_epoch = max(1, -(-len(trainee.feed.train) // trainee.feed.batch_size))
+    record: dict[str, Any] = {
+        "kind": "train",
+        "step": step,
+        "epoch": round(step / steps_per_epoch, 4),
+        "loss": result.loss,
+        "learning_rate": rate,
+        "grad_norm": result.grad_norm,
+        "tokens": result.num_tokens,
+        "supervised_tokens": result.num_targets,
+        "tokens_per_second": result.num_tokens / seconds,
+        "supervised_tokens_per_second": result.num_targets / seconds,
+        "memory_bytes": peak_memory_bytes(trainee.placement.device),
+        "seconds": seconds,
+    }
+    if len(result.terms) > 1:
+        record["terms"] = dict(result.terms)
+    if trainee.loss_scale.dynamic:
+        record["loss_scale"] = trainee.loss_scale.scale
+    if not result.applied:
+        record["skipped"] = "the gradient was not finite"
+    return record
+
+
+def _validate(trainee: Trainee, batches: list[Any], step: int, observer: Observer) -> float:
+    began = time.perf_counter()
+    loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
+    seconds = time.perf_counter() - began
+    tokens = sum(b.num_tokens for b in batches)
+    observer.after_validation(
+        step, loss, {"kind": "validation", "step": step, "loss": loss, "tokens": tokens, "seconds": seconds}
+    )
+    return loss
+
+
+def _save(trainee: Trainee, store: CheckpointStore, step: int, seconds: float, loss: float | None) -> None:
+    if trainee.ranks.is_main:
+        position = Position(
+            step=step,
+            loss_scale=trainee.loss_scale.scale,
+            loss_scale_good_steps=trainee.loss_scale.good_steps,
+            num_threads=torch.get_num_threads(),
+            fingerprints=dict(trainee.fingerprints),
+            seconds=seconds,
+        )
+        store.save(trainee.optimizer, position, loss)
+    trainee.ranks.barrier()
