@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from luthier.config.section import Section
 
 FormatChoice = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text"]
 
 
+def _one_is_a_list_of_one(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Paths = Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list_of_one, json_schema_input_type=str | tuple[str, ...])]
+
+
 class DataSection(Section):
     """Training and validation data."""
 
-    train: tuple[str, ...]
-    """Files (jsonl, json, csv, parquet) to learn from; one path or a list. Relative paths start at the recipe's folder."""
+    train: Paths = Field(min_length=1)
+    """Files (jsonl, json, csv, parquet) to learn from; one path or a list. Relative paths start at the recipe's folder.
+    demo:shop-sql is the built-in example."""
 
-    validation: tuple[str, ...] = ()
+    validation: Paths = ()
     """Files held out for validation. Empty: `validation_fraction` of the training rows is split off."""
 
     validation_fraction: float = Field(default=0.1, ge=0.0, lt=1.0)
@@ -40,8 +48,3 @@ class DataSection(Section):
 
     limit: int | None = Field(default=None, ge=1)
     """Use only the first rows (after reading, before the split); for trying things out."""
-
-    @field_validator("train", "validation", mode="before")
-    @classmethod
-    def _one_path_is_a_list_of_one(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from collections.abc import Mapping
+from typing import Any, cast
+
+from pydantic import Field, field_validator
 
 from luthier.config.adapter import AdapterSection, LoraSection
 from luthier.config.data import DataSection
@@ -22,13 +25,36 @@ class Recipe(Section):
     """Everything that decides what a training run does."""
 
     model: ModelSection
+    """Which model is tuned, and how its attention is computed."""
+
     data: DataSection
+    """What is learnt from."""
+
     run: RunSection
+    """Where everything about the run is kept."""
+
     objective: ObjectiveSection = Field(default_factory=SftSection)
+    """What is optimised."""
+
     adapter: AdapterSection = Field(default_factory=LoraSection)
+    """Which parameters are trained: a LoRA adapter (`kind: lora`, the default) or all (`kind: none`)."""
+
     precision: PrecisionSection = Field(default_factory=PrecisionSection)
+    """Number formats."""
+
     train: TrainSection = Field(default_factory=TrainSection)
+    """The optimisation."""
+
     evaluate: EvaluateSection = Field(default_factory=EvaluateSection)
+    """What is measured after training."""
+
+    @field_validator("adapter", mode="before")
+    @classmethod
+    def _lora_unless_said_otherwise(cls, value: object) -> object:
+        """``adapter: {rank: 8}`` needs no kind."""
+        if isinstance(value, Mapping) and "kind" not in value:
+            return {"kind": "lora", **cast("Mapping[str, Any]", value)}
+        return cast("object", value)
 
     @property
     def is_full(self) -> bool:

@@ -1,0 +1,66 @@
+"""Paths inside a recipe become absolute when it is loaded, so that a run can be read and resumed from anywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from luthier.config.yaml_source import KeyPath
+
+BUILT_IN_DATA = "demo:"
+
+
+def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> None:
+    """Rewrite the path fields of a recipe's data in place; what is no text is left for the checks to complain about.
+
+    Args:
+        data: The recipe as nested mappings.
+        base_of: The folder that relative paths at a place in the recipe start from.
+    """
+    for (section, key), is_path in PATH_FIELDS.items():
+        values: Any = data.get(section)
+        if not isinstance(values, dict) or key not in values:
+            continue
+        at: KeyPath = (section, key)
+        found: Any = cast("dict[str, Any]", values)[key]
+        if isinstance(found, str) and is_path(found):
+            values[key] = _absolute(found, base_of(at))
+        elif isinstance(found, (list, tuple)):
+            items = cast("list[Any]", found)
+            values[key] = [
+                _absolute(item, base_of((*at, index))) if isinstance(item, str) and is_path(item) else item
+                for index, item in enumerate(items)
+            ]
+
+
+def _is_data_file(text: str) -> bool:
+    return not text.startswith(BUILT_IN_DATA)
+
+
+def _is_template_file(text: str) -> bool:
+    return text not in ("auto", "chatml")
+
+
+def _is_model_folder(text: str) -> bool:
+    """A bare ``a/b`` may be a hub id; a folder beside the recipe is written ``./b``."""
+    return text.startswith(("./", "../", "~"))
+
+
+def _is_task_file(text: str) -> bool:
+    return "/" in text or text.endswith((".jsonl", ".yaml"))
+
+
+PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
+    ("data", "train"): _is_data_file,
+    ("data", "validation"): _is_data_file,
+    ("model", "chat_template"): _is_template_file,
+    ("model", "name"): _is_model_folder,
+    ("evaluate", "tasks"): _is_task_file,
+}
+
+
+def _absolute(text: str, base: Path) -> str:
+    # normpath, not Path.resolve(): a symlinked data folder keeps the name its owner gave it.
+    return os.path.normpath(base / Path(text).expanduser())
