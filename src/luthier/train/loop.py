@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
+from luthier.errors import LuthierError
 from luthier.models.placement import Placement
 from luthier.objectives.base import Objective
 from luthier.train.checkpoint import CheckpointStore, Position
@@ -24,6 +25,9 @@ from luthier.train.memory import peak_memory_bytes
 from luthier.train.optim import MasterAdamW
 from luthier.train.ranks import Ranks
 from luthier.train.step import StepResult, train_step, validation_loss
+
+MOST_SKIPPED_STEPS = 25
+"""fp16 skips a few steps while its loss scale settles (16 halvings lead from 2^16 to 1); more than that is a sick run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +100,8 @@ def run_loop(
     began = time.perf_counter() - start_seconds
     validation = trainee.feed.validation_batches() if len(trainee.feed.validation) else []
     trainee.model.train()
-    step = start_step
-    while step < rhythm.total_steps and stop.signal_number is None:
+    step, skipped, signal_number = start_step, 0, None
+    while step < rhythm.total_steps and signal_number is None:
         step_began = time.perf_counter()
         rate = rhythm.learning_rate(step)
         result = train_step(
@@ -111,15 +115,22 @@ def run_loop(
             ranks=trainee.ranks,
         )
         step += 1
+        skipped = 0 if result.applied else skipped + 1
+        signal_number = trainee.ranks.agree_on_signal(stop.signal_number)
         seconds = time.perf_counter() - step_began
         observer.after_step(step, result, _step_record(trainee, step, result, rate, seconds))
         is_last = step == rhythm.total_steps
         loss = None
         if validation and (step % rhythm.evaluate_every == 0 or is_last):
             loss = _validate(trainee, validation, step, observer)
-        if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or stop.signal_number is not None:
+        if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or signal_number is not None:
             _save(trainee, store, step, time.perf_counter() - began, loss)
-    return LoopResult(step, time.perf_counter() - began, stop.signal_number)
+        if skipped >= MOST_SKIPPED_STEPS:
+            raise LuthierError(
+                f"The gradient was not finite in {skipped} steps in a row (up to step {step}), so nothing is being learnt. "
+                "Try a lower train.learning_rate or precision.compute=fp32. The last checkpoint is intact."
+            )
+    return LoopResult(step, time.perf_counter() - began, signal_number)
 
 
 def _step_record(trainee: Trainee, step: int, result: StepResult, rate: float, seconds: float) -> dict[str, Any]:

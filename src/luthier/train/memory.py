@@ -1,7 +1,8 @@
-"""Memory that this process has used at most: device memory on CUDA, resident memory elsewhere."""
+"""Memory of the device that trains: what this process has used at most, and what there is."""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -22,3 +23,14 @@ def peak_memory_bytes(device: torch.device) -> int:
                 return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def total_memory_bytes(device: torch.device) -> int:
+    """Memory that the device has (CPU: the machine's, or the control group's where that is less)."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    if limit.is_file() and (text := limit.read_text().strip()).isdigit():
+        return min(machine, int(text))
+    return machine

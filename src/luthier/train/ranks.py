@@ -60,6 +60,16 @@ class Ranks:
         distributed.all_reduce(tensor)
         return dict(zip(names, tensor.tolist(), strict=True))
 
+    def agree_on_signal(self, signal_number: int | None) -> int | None:
+        """The highest signal number that any rank received, so that all ranks stop after the same step."""
+        if self.world_size == 1:
+            return signal_number
+        tensor = torch.tensor([signal_number or 0])
+        if distributed.get_backend() == "nccl":
+            tensor = tensor.cuda()
+        distributed.all_reduce(tensor, op=distributed.ReduceOp.MAX)
+        return int(tensor) or None
+
     def barrier(self) -> None:
         """Wait for all."""
         if self.world_size > 1:
