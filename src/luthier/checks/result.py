@@ -1,0 +1,77 @@
+"""After training: what was saved is what was trained, it is used as it was trained, and it stops by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luthier.data.template import ChatTemplate
+from luthier.generate.protocol import Completion
+from luthier.models.contract import InferenceContract
+from luthier.models.result import differences
+from luthier.types import Check, Conversation
+
+LEAST_STOP_SHARE = 0.8
+
+
+def saved_equals_live(model: torch.nn.Module, folder: Path) -> Check:
+    """Every tensor of the saved result, read back from disk, equals the live model's."""
+    found = differences(model, folder)
+    return Check(
+        name="result.reopened",
+        claim=f"The saved {folder.name}, opened again, equals the trained one in every tensor.",
+        measured="equal" if not found else f"{len(found)} differences, first: {found[0]}",
+        limit="equal",
+        unit="",
+        passed=not found,
+        advice="The artefact is not what was trained. The checkpoints are intact: luthier train --resume writes it again.",
+    )
+
+
+def serving_equals_training(
+    template: ChatTemplate, contract_folder: Path, tokenizer: Any, conversations: Sequence[Conversation]
+) -> Check:
+    """The saved contract and tokenizer, loaded again as a server would, give the token ids that were trained."""
+    served = InferenceContract.load(contract_folder).chat_template(tokenizer)
+    different: list[str] = []
+    for conversation in conversations:
+        trained = template.encode(conversation)
+        again = served.encode(conversation)
+        mismatch = served.serving_mismatch(conversation)
+        if trained.ids.tolist() != again.ids.tolist() or trained.trained.tolist() != again.trained.tolist():
+            different.append(f"{conversation.source}: other token ids")
+        elif mismatch:
+            different.append(f"{conversation.source}: {mismatch}")
+    return Check(
+        name="result.serving_tokens",
+        claim=f"Serving renders {len(conversations)} sampled conversations to the token ids that were trained.",
+        measured=f"{len(conversations) - len(different)} equal"
+        + (f"; first other: {different[0]}" if different else ""),
+        limit=f"{len(conversations)} equal",
+        unit="",
+        passed=not different,
+        advice="The model would be asked in another way than it was taught. Do not serve it before this passes.",
+    )
+
+
+def stop_share(answers: Sequence[Completion]) -> float:
+    """Share of answers that ended by themselves."""
+    return sum(answer.finish_reason == "stop" for answer in answers) / len(answers)
+
+
+def tuned_model_stops(base: Sequence[Completion], tuned: Sequence[Completion]) -> Check:
+    """Share of answers that end with an end-of-turn token, base against tuned."""
+    before, after = stop_share(base), stop_share(tuned)
+    return Check(
+        name="result.stops",
+        claim=f"The tuned model ends its answers by itself ({len(tuned)} validation prompts; base model: {100 * before:.0f} %).",
+        measured=round(100 * after, 1),
+        limit=100 * LEAST_STOP_SHARE,
+        unit="%",
+        passed=after >= LEAST_STOP_SHARE,
+        advice="It was not trained long enough to learn where answers end, or answers in the data are longer than the test "
+        "allows: raise evaluate.max_new_tokens, or train longer.",
+    )

@@ -1,0 +1,130 @@
+"""One run = one folder. Names of all files in it, and safe ways to write them. Readable without Luthier.
+
+    runs/<name>/
+      run.json              status, times, verdict, which checkpoint is the result (see `manifest.py`)
+      recipe.yaml           the recipe as given
+      recipe.resolved.yaml  every value, with where it came from
+      environment.json      versions, machine, command
+      data.json             files, hashes, counts, what was dropped and why
+      contract.json         template, system prompt, stop tokens, sampling: how the model is to be used
+      metrics.jsonl         one line per step or validation
+      checks.jsonl          one line per check
+      samples.jsonl         answers of base and tuned model to the same prompts
+      checkpoints/          `index.json` and the folders that it names (last, best)
+      adapter/ or model/    the result, in PEFT or Hugging Face layout
+      evaluation/           one folder per evaluation
+      report.html           all of it for people
+      log.txt               what was said
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from luthier.errors import ResourceError, RunError
+from luthier.runs.atomic import write_json, write_text
+from luthier.types import Check
+
+
+class RunFolder:
+    """An existing run folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @classmethod
+    def create(cls, path: Path, *, overwrite: bool = False) -> RunFolder:
+        """Make a new run folder.
+
+        Raises:
+            RunError: The name is taken (and `overwrite` is off), or `overwrite` would delete something that is no run.
+            ResourceError: The place cannot be written.
+        """
+        if path.exists():
+            if not overwrite:
+                raise RunError(
+                    f"A run named '{path.name}' exists already in {path.parent}. "
+                    f"Choose another run.name, continue it with: luthier train --resume {path.name}, or pass --overwrite."
+                )
+            if any(path.iterdir()) and not (path / "run.json").is_file():
+                raise RunError(f"{path} holds no run.json, so it is not a run of Luthier and will not be overwritten.")
+            shutil.rmtree(path)
+        try:
+            path.mkdir(parents=True)
+        except OSError as error:
+            raise ResourceError(f"The run folder {path} cannot be made: {error.strerror}. Choose another run.folder.") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Open a finished or interrupted run.
+
+        Raises:
+            RunError: There is no run at `path`; names the runs that are beside it.
+        """
+        if (path / "run.json").is_file():
+            return cls(path)
+        beside = sorted(p.parent.name for p in path.parent.glob("*/run.json"))
+        known = f"Runs there: {', '.join(beside)}." if beside else f"There are no runs in {path.parent}."
+        raise RunError(f"No run at {path}. {known}")
+
+    def __truediv__(self, name: str) -> Path:
+        return self.path / name
+
+    @property
+    def name(self) -> str:
+        """The run's name: its folder's."""
+        return self.path.name
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write a JSON file of the folder at once."""
+        write_json(self.path / name, content)
+
+    def write_text(self, name: str, content: str) -> None:
+        """Write a text file of the folder at once."""
+        write_text(self.path / name, content)
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of the folder; None where it is absent.
+
+        Raises:
+            RunError: The file is there but not JSON.
+        """
+        path = self.path / name
+        if not path.is_file():
+            return None
+        try:
+            return json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise RunError(f"{path} is not valid JSON ({error}). The run folder is damaged.") from error
+
+    def append_line(self, name: str, record: Mapping[str, Any]) -> None:
+        """Append one JSON line; a line is written whole or, after a crash, cut off at the file's very end."""
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+    def read_lines(self, name: str) -> Iterator[dict[str, Any]]:
+        """Lines of a JSON-lines file, none where it is absent; a last line cut off by a crash is left out."""
+        path = self.path / name
+        if not path.is_file():
+            return
+        with path.open(encoding="utf-8") as file:
+            for line in file:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    def record_checks(self, checks: list[Check]) -> None:
+        """Append to checks.jsonl."""
+        for check in checks:
+            self.append_line("checks.jsonl", check.to_json())
+
+    def checks(self) -> list[Check]:
+        """All checks; where one was made again (after a resume) the later verdict stands."""
+        latest: dict[str, Check] = {}
+        for record in self.read_lines("checks.jsonl"):
+            latest[record["name"]] = Check(**record)
+        return list(latest.values())

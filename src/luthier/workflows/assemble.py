@@ -1,0 +1,200 @@
+"""From a recipe to the parts of a training: the only place where config sections meet builders.
+
+Three steps, cheap before dear, so that bad input fails before weights are read: `read_inputs` (model config, tokenizer,
+template, data), `build_model` (weights, adapter), `build_trainee` (optimiser, feed, objective).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from luthier.accel.attention import choose_route
+from luthier.accel.scorer import ScoringModel
+from luthier.config import Recipe
+from luthier.config.adapter import LoraSection
+from luthier.data.order import steps_per_epoch, total_steps
+from luthier.data.prepare import PreparedData, prepare
+from luthier.data.template import ChatTemplate
+from luthier.models.adapters import add_lora, add_tokens, train_all, trained_parameters
+from luthier.models.contract import InferenceContract
+from luthier.models.fingerprint import fingerprint
+from luthier.models.load import ModelSource, find_model, load_causal_lm, load_config, load_tokenizer
+from luthier.models.placement import Placement, place
+from luthier.objectives.base import Objective
+from luthier.objectives.sft import Sft
+from luthier.reporter import Reporter
+from luthier.train.feed import Feed
+from luthier.train.loop import Rhythm, Trainee
+from luthier.train.loss_scale import LossScale
+from luthier.train.optim import MasterAdamW
+from luthier.train.ranks import Ranks
+from luthier.train.schedule import learning_rate, warmup_steps
+
+OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
+
+BUDGET_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
+"""Micro-batch size where the recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
+
+LEAST_EVALUATIONS = 5
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that is known before weights are read; `recipe` is resolved (no computed default is None)."""
+
+    recipe: Recipe
+    ranks: Ranks
+    placement: Placement
+    source: ModelSource
+    model_config: Any
+    tokenizer: PreTrainedTokenizerBase
+    template: ChatTemplate
+    contract: InferenceContract
+    data: PreparedData
+    total_steps: int
+
+
+@dataclass(frozen=True)
+class BuiltModel:
+    """The model with what is trained on it."""
+
+    scoring: ScoringModel
+    route_reason: str
+
+    @property
+    def model(self) -> torch.nn.Module:
+        """The transformers or PEFT model."""
+        return self.scoring.model
+
+
+def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
+    """Model config, tokenizer, chat template and tokenised data; no weights."""
+    ranks = Ranks.from_environment(cpu=recipe.train.device == "cpu" or not torch.cuda.is_available())
+    if recipe.train.num_threads is not None:
+        torch.set_num_threads(recipe.train.num_threads)
+    placement = place(recipe.train.device, recipe.precision.compute, ranks.local_rank)
+    source = find_model(recipe.model.name, recipe.model.revision, reporter)
+    model_config = load_config(source)
+    choose_route(recipe.model.attention, model_config, placement.device)
+    tokenizer = load_tokenizer(source)
+    template = ChatTemplate.from_tokenizer(
+        tokenizer, template=recipe.model.chat_template, system_prompt=recipe.data.system_prompt
+    )
+    data = prepare(
+        recipe.data.train,
+        recipe.data.validation,
+        template=template,
+        fraction=recipe.data.validation_fraction,
+        seed=recipe.train.seed,
+        format=recipe.data.format,
+        columns=recipe.data.columns,
+        max_length=recipe.data.max_length,
+        model_max_length=getattr(model_config.get_text_config(), "max_position_embeddings", None),
+        overlong=recipe.data.overlong,
+        limit=recipe.data.limit,
+        reporter=reporter,
+    )
+    steps = total_steps(
+        len(data.train), recipe.train.batch_size, epochs=recipe.train.epochs, max_steps=recipe.train.max_steps
+    )
+    contract = InferenceContract.from_template(
+        template, base_model=recipe.model.name, max_new_tokens=recipe.evaluate.max_new_tokens
+    )
+    return Inputs(recipe, ranks, placement, source, model_config, tokenizer, template, contract, data, steps)
+
+
+def build_model(inputs: Inputs) -> BuiltModel:
+    """Load the weights, put the adapter beside them (or make all trainable), wrap them for scoring."""
+    recipe, placement = inputs.recipe, inputs.placement
+    model = load_causal_lm(inputs.source, placement.dtype, placement.device)
+    chatml = inputs.template.chatml
+    if chatml is not None:
+        add_tokens(model, inputs.tokenizer, chatml.new_tokens)
+    if isinstance(recipe.adapter, LoraSection):
+        trained: torch.nn.Module = add_lora(
+            model,
+            rank=recipe.adapter.rank,
+            alpha=recipe.adapter.alpha,
+            dropout=recipe.adapter.dropout,
+            target_modules=recipe.adapter.target_modules,
+            trainable_token_ids=chatml.trainable_ids if chatml is not None else (),
+            dtype=placement.trained_dtype,
+            seed=recipe.train.seed,
+        )
+    else:
+        trained = train_all(model, placement.trained_dtype)
+    if recipe.train.gradient_checkpointing:
+        # Non-reentrant: works with frozen embeddings, and passes the segment table on when a layer is run again.
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    route, reason = choose_route(recipe.model.attention, inputs.model_config, placement.device)
+    return BuiltModel(ScoringModel(trained, route), f"{route} ({reason})")
+
+
+def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> Trainee:
+    """Optimiser, data feed, objective and what must not change until a resume."""
+    recipe = inputs.recipe
+    optimizer = MasterAdamW(
+        trained_parameters(built.model),
+        betas=(recipe.train.beta1, recipe.train.beta2),
+        epsilon=recipe.train.epsilon,
+        weight_decay=recipe.train.weight_decay,
+        max_grad_norm=recipe.train.max_grad_norm,
+    )
+    feed = Feed(
+        train=inputs.data.train,
+        validation=inputs.data.validation,
+        batch_size=recipe.train.batch_size,
+        budget_tokens=recipe.train.micro_batch_tokens or BUDGET_TOKENS[inputs.placement.device.type],
+        seed=recipe.train.seed,
+        ranks=inputs.ranks,
+    )
+    return Trainee(
+        model=inputs.ranks.wrap(built.scoring, inputs.placement.device),
+        objective=OBJECTIVES[recipe.objective.name](),
+        optimizer=optimizer,
+        feed=feed,
+        placement=inputs.placement,
+        ranks=inputs.ranks,
+        loss_scale=LossScale.for_compute(inputs.placement.compute),
+        fingerprints=run_fingerprints(inputs, built, base_fingerprint),
+    )
+
+
+def run_fingerprints(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> dict[str, str]:
+    """What decides the course of a run; a resume refuses if any of it has changed."""
+    decisive = inputs.recipe.model_dump(mode="json", include={"objective", "adapter", "precision", "train"})
+    for neutral in ("num_threads", "checkpoint_every", "evaluate_every"):
+        decisive["train"].pop(neutral)
+    trained = trained_parameters(built.model)
+    return {
+        "training settings": hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest(),
+        "data": inputs.data.report.fingerprint,
+        "chat template": inputs.template.fingerprint,
+        "base weights": base_fingerprint,
+        "trained tensors": fingerprint({name: torch.empty(0, dtype=p.dtype) for name, p in trained.items()}),
+        "number of steps": str(inputs.total_steps),
+    }
+
+
+def rhythm(inputs: Inputs) -> Rhythm:
+    """Number of steps, when to validate and save, and the learning rate of each step."""
+    train = inputs.recipe.train
+    per_epoch = steps_per_epoch(len(inputs.data.train), train.batch_size)
+    evaluate_every = train.evaluate_every or max(1, min(per_epoch, inputs.total_steps // LEAST_EVALUATIONS))
+    peak, warmup = train.learning_rate, warmup_steps(train.warmup_fraction, inputs.total_steps)
+    assert peak is not None, "the recipe is not resolved"
+    return Rhythm(
+        total_steps=inputs.total_steps,
+        evaluate_every=evaluate_every,
+        checkpoint_every=train.checkpoint_every or evaluate_every,
+        learning_rate=lambda step: learning_rate(
+            step, peak=peak, total_steps=inputs.total_steps, warmup_steps=warmup, schedule=train.schedule
+        ),
+    )

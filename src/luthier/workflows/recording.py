@@ -1,0 +1,114 @@
+"""What a training writes into its run folder as it goes: metrics, checks, log; and what it tells the front end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from luthier.checks.training import FirstSteps
+from luthier.errors import CheckFailedError
+from luthier.reporter import Level, Reporter
+from luthier.runs.atomic import write_text
+from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest, now
+from luthier.train.step import StepResult
+from luthier.types import Check
+
+
+class LoggedReporter:
+    """Passes everything on to the front end's reporter, and keeps what was said in log.txt."""
+
+    def __init__(self, reporter: Reporter, folder: RunFolder) -> None:
+        self._reporter, self._log = reporter, folder / "log.txt"
+
+    def _write(self, line: str) -> None:
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{now()} {line}\n")
+
+    def stage(self, title: str) -> None:
+        """Pass on and log."""
+        self._write(f"== {title}")
+        self._reporter.stage(title)
+
+    def say(self, message: str, level: Level = "info") -> None:
+        """Pass on and log."""
+        self._write(f"{'warning: ' if level == 'warning' else ''}{message}")
+        self._reporter.say(message, level)
+
+    def progress(self, name: str, done: float, total: float, detail: Mapping[str, float | str] | None = None) -> None:
+        """Pass on."""
+        self._reporter.progress(name, done, total, detail)
+
+    def check(self, check: Check) -> None:
+        """Pass on and log."""
+        self._write(
+            f"check {check.name}: {'passed' if check.passed else 'FAILED'}, measured {check.measured} {check.unit}"
+        )
+        self._reporter.check(check)
+
+
+def record_checks(folder: RunFolder, reporter: Reporter, checks: Sequence[Check]) -> None:
+    """Write checks down and report them."""
+    folder.record_checks(list(checks))
+    for check in checks:
+        reporter.check(check)
+
+
+def stop_if_failed(stage: str, checks: Sequence[Check]) -> None:
+    """Raise CheckFailedError if any failed."""
+    if not all(check.passed for check in checks):
+        raise CheckFailedError(stage, checks)
+
+
+def forget_after(folder: RunFolder, step: int) -> None:
+    """Remove metrics of steps that a resume will make again."""
+    import json
+
+    kept = [record for record in folder.read_lines("metrics.jsonl") if record["step"] <= step]
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+
+
+class Recorder:
+    """The loop's observer on the main rank: metrics.jsonl, run.json, progress, and the checks of the first steps."""
+
+    def __init__(
+        self, folder: RunFolder, manifest: Manifest, reporter: Reporter, first_steps: FirstSteps | None, is_main: bool
+    ) -> None:
+        self._folder, self._manifest, self._reporter = folder, manifest, reporter
+        self._first_steps, self._is_main = first_steps, is_main
+        self._validation_loss: float | None = None
+        self.train_loss: float | None = None
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        if self._is_main:
+            self._folder.append_line("metrics.jsonl", record)
+
+    def after_step(self, step: int, result: StepResult, record: Mapping[str, Any]) -> None:
+        """Write, report, and check once the first steps are made."""
+        self._write(record)
+        self.train_loss = result.loss
+        detail: dict[str, float | str] = {
+            "loss": result.loss,
+            "tokens_per_second": record["tokens_per_second"],
+            "memory_bytes": record["memory_bytes"],
+            "learning_rate": record["learning_rate"],
+        }
+        if self._validation_loss is not None:
+            detail["validation_loss"] = self._validation_loss
+        self._reporter.progress("train", step, self._manifest.total_steps, detail)
+        if not result.applied:
+            self._reporter.say(f"Step {step} was left out: its gradient was not finite.", "warning")
+        if self._first_steps is not None:
+            self._first_steps.observe(result)
+            if self._first_steps.is_due():
+                checks, self._first_steps = self._first_steps.checks(), None
+                record_checks(self._folder, self._reporter, checks)
+                stop_if_failed("first training steps", checks)
+
+    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> None:
+        """Write and remember."""
+        self._validation_loss = loss
+        self._write(record)
+        if self._is_main:
+            self._manifest.step = step
+            self._manifest.save(self._folder)
