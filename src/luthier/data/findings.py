@@ -1,0 +1,148 @@
+"""What in rows and their split a person should know before training. Nothing here stops anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.data.split import content_key, group_rows, prompt_key
+from luthier.types import Conversation, Document, Finding, Message, Source
+
+FEW_ROWS = 100
+_LISTED = 10
+
+Item = Conversation | Document
+
+
+def look_at_rows(items: Sequence[Item]) -> list[Finding]:
+    """Too few rows, duplicates, one prompt with several answers, empty answers."""
+    found: list[Finding] = []
+    if len(items) < FEW_ROWS:
+        found.append(
+            Finding(
+                "few_rows",
+                "warning",
+                (),
+                f"There are only {len(items)} rows: a model learns tone and format from them, hardly anything else, and "
+                "overfits soon.",
+                f"Collect more (from {FEW_ROWS} on it becomes worth while), or try a few-shot prompt first.",
+            )
+        )
+    found += _duplicates(items)
+    found += _conflicting_answers(items)
+    empty = [item for item in items if isinstance(item, Conversation) and any(map(_is_empty_answer, item.messages))]
+    if empty:
+        found.append(
+            Finding(
+                "empty_answer",
+                "warning",
+                _sources(empty),
+                f"{len(empty)} rows have an answer without text: they teach the model to end its turn at once.",
+                "Remove them, unless that is meant.",
+            )
+        )
+    return found
+
+
+def look_at_split(
+    train: Sequence[Item],
+    validation: Sequence[Item],
+    fraction: float,
+    *,
+    num_train: int,
+    num_validation: int,
+    num_dropped: int,
+) -> list[Finding]:
+    """Validation rows that training contains, and a validation side that is empty although one was asked for.
+
+    Args:
+        train: All rows of the training files.
+        validation: All rows of the validation files; none where validation is split off.
+        fraction: Share that was to be split off.
+        num_train: Training examples that came out.
+        num_validation: Validation examples that came out.
+        num_dropped: Validation rows that gave no example.
+    """
+    found: list[Finding] = []
+    if validation:
+        prompts = {prompt_key(item) for item in train}
+        equal = [item for item in validation if prompt_key(item) in prompts]
+        groups = group_rows([*train, *validation]).tolist()
+        trained_groups = set(groups[: len(train)])
+        near = [item for item, group in zip(validation, groups[len(train) :], strict=True) if group in trained_groups]
+        if near:
+            found.append(
+                Finding(
+                    "validation_overlaps_training",
+                    "warning",
+                    _sources(near),
+                    f"{len(near)} of {len(validation)} validation rows occur in training too ({len(equal)} with an equal "
+                    "prompt, the others nearly equal): the validation loss will look better than it is.",
+                    "Remove them from one side, or give no validation files and let Luthier split.",
+                )
+            )
+    if not num_validation and (validation or fraction > 0):
+        why = f"all {num_dropped} were dropped" if num_dropped else "all rows belong together (equal or nearly equal)"
+        found.append(
+            Finding(
+                "no_validation",
+                "warning",
+                (),
+                f"There is no validation row for {num_train} training examples: {why}.",
+                "Without validation nothing tells the best checkpoint from the last; add different rows.",
+            )
+        )
+    return found
+
+
+def _duplicates(items: Sequence[Item]) -> list[Finding]:
+    first: set[str] = set()
+    again: list[Item] = []
+    for item in items:
+        key = content_key(item)
+        if key in first:
+            again.append(item)
+        first.add(key)
+    if not again:
+        return []
+    return [
+        Finding(
+            "duplicate_rows",
+            "warning",
+            _sources(again),
+            f"{len(again)} of {len(items)} rows repeat an earlier row (but for case, spacing and punctuation): they count "
+            "several times.",
+            "Remove them, unless the repetition is meant.",
+        )
+    ]
+
+
+def _conflicting_answers(items: Sequence[Item]) -> list[Finding]:
+    answers: dict[str, set[str]] = {}
+    members: dict[str, list[Item]] = {}
+    for item in items:
+        if isinstance(item, Conversation):
+            key = prompt_key(item)
+            answers.setdefault(key, set()).add(content_key(item))
+            members.setdefault(key, []).append(item)
+    conflicting = [item for key, own in members.items() if len(answers[key]) > 1 for item in own]
+    if not conflicting:
+        return []
+    prompts = sum(len(own) > 1 for own in answers.values())
+    return [
+        Finding(
+            "conflicting_answers",
+            "note",
+            _sources(conflicting),
+            f"{prompts} prompts occur with different answers ({len(conflicting)} rows): the model learns a mixture.",
+            "Fine for open questions; where one answer is right, keep that one.",
+        )
+    ]
+
+
+def _is_empty_answer(message: Message) -> bool:
+    return message.role == "assistant" and not message.content.strip() and not message.tool_calls
+
+
+def _sources(items: Sequence[Item]) -> tuple[Source, ...]:
+    """Places of the first ten; the message holds the count."""
+    return tuple(item.source for item in items[:_LISTED] if item.source is not None)

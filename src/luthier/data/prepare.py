@@ -1,0 +1,380 @@
+"""Files in, two token sets and a report out: the whole data path, in the order in which it happens.
+
+read → recognise → convert → limit → split → tokenise → cache → report. Nothing that is wrong with the data gets past here:
+rows that do not fit, rows without a learnt token, an empty side, files that change under the reader are all `DataError`s.
+What is merely suspicious becomes a `Finding` in the report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from transformers import PreTrainedTokenizerBase
+
+from luthier.data import cache
+from luthier.data.findings import look_at_rows, look_at_split
+from luthier.data.formats import convert, recognise
+from luthier.data.report import DataReport, DroppedRow, FileReport, LengthBin, SideReport, list_rows
+from luthier.data.sources import hash_source, read_rows
+from luthier.data.split import Split, group_rows, split
+from luthier.data.tokenize import Item, Overlong, Renderer, Tokenized, TokenizedSet, tokenize
+from luthier.data.tokenizer_check import tokenizer_fingerprint
+from luthier.errors import DataError
+from luthier.reporter import Reporter, Silent
+from luthier.types import Finding
+from luthier.units import format_count
+
+DataFile = str | Path
+_SILENT = Silent()
+
+
+class Template(Renderer, Protocol):
+    """What of `template.ChatTemplate` is needed here."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer that it renders for."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of everything that decides how messages are rendered."""
+        ...
+
+
+class ReadFiles(NamedTuple):
+    """Converted rows of several files, in order."""
+
+    items: list[Item]
+    reports: tuple[FileReport, ...]
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How to read the rows again: what `conversations` needs after the tokens came from the cache."""
+
+    train_files: tuple[DataFile, ...]
+    validation_files: tuple[DataFile, ...]
+    format: str
+    columns: Mapping[str, str]
+    limit: int | None
+
+    def read(self, expected: Mapping[str, str] | None = None) -> tuple[ReadFiles, ReadFiles]:
+        """Both lists of files; `expected` maps files to the SHA-256 that they must have."""
+        sides = (self.train_files, self.validation_files)
+        train, validation = (read_files(files, self.format, self.columns, self.limit, expected) for files in sides)
+        return train, validation
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What training needs of its data.
+
+    Attributes:
+        train: Examples to learn from. `Example.row` counts the rows of all training files, then those of all validation files.
+        validation: Examples to validate on; may be empty.
+        report: What happened on the way.
+    """
+
+    train: TokenizedSet
+    validation: TokenizedSet
+    report: DataReport
+    _reading: _Reading
+
+    @cached_property
+    def items(self) -> list[Item]:
+        """All rows by their number, dropped ones too; read again from the files when first asked for.
+
+        Raises:
+            DataError: The files are no longer those that the tokens were made from.
+        """
+        reports = (*self.report.files, *self.report.validation_files)
+        train, validation = self._reading.read({report.path: report.sha256 for report in reports})
+        return train.items + validation.items
+
+    @property
+    def train_conversations(self) -> list[Item]:
+        """The rows that `train` was made from, in its order; once each."""
+        return self._items_of(self.train)
+
+    @property
+    def validation_conversations(self) -> list[Item]:
+        """The rows that `validation` was made from, in its order; once each."""
+        return self._items_of(self.validation)
+
+    def _items_of(self, tokens: TokenizedSet) -> list[Item]:
+        return [self.items[row] for row in dict.fromkeys(tokens.rows.tolist())]
+
+
+def prepare(
+    train_files: Sequence[DataFile],
+    validation_files: Sequence[DataFile] = (),
+    *,
+    template: Template,
+    fraction: float,
+    seed: int,
+    model_max_length: int,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    max_length: int | None = None,
+    overlong: Overlong = "drop",
+    limit: int | None = None,
+    use_cache: bool = True,
+    reporter: Reporter = _SILENT,
+) -> PreparedData:
+    """Read, split and tokenise.
+
+    Args:
+        train_files: Files (or ``demo:`` names) to learn from.
+        validation_files: Files held out; where there are none, `fraction` of the training rows is split off.
+        template: Renders and tokenises; brings the system prompt.
+        fraction: Share of rows to hold out, 0 to 1.
+        seed: Decides which rows are held out.
+        model_max_length: Most tokens that the model was built for.
+        format: A layout's name, or "auto".
+        columns: ``{part: column}`` where names differ.
+        max_length: Most tokens in an example; None for `model_max_length`.
+        overlong: What happens to longer conversations; longer documents are cut into chunks.
+        limit: Use only that many first rows, of the training files together and of the validation files together.
+        use_cache: Look for the tokens in the cache, and keep them there.
+        reporter: Told what happens.
+
+    Raises:
+        DataError: The data cannot be learnt from as they are.
+    """
+    if not train_files:
+        raise DataError("data.train names no file")
+    if max_length is not None and max_length > model_max_length:
+        raise DataError(f"data.max_length is {max_length} tokens, the model was built for {model_max_length}; lower it")
+    most_tokens = max_length or model_max_length
+    reading = _Reading(tuple(train_files), tuple(validation_files), format, columns or {}, limit)
+    parts = _key_parts(reading, template, fraction, seed, most_tokens, overlong) if use_cache else {}
+    key = cache.cache_key(parts) if use_cache else ""
+    if use_cache and (entry := _find(key, reporter)):
+        report = replace(entry.report, cache_hit=True)
+        _say(report, reporter)
+        return PreparedData(entry.train, entry.validation, report, reading)
+
+    train, validation = reading.read(dict(parts["files"]) if use_cache else None)
+    sides = _split(train, validation, fraction, seed)
+    numbered = list(enumerate(train.items + validation.items))
+    tokenized = [
+        tokenize(
+            [numbered[row] for row in rows],
+            template,
+            max_length=most_tokens,
+            overlong=overlong,
+            reporter=reporter,
+            name=f"tokenize {name}",
+        )
+        for name, rows in (("training rows", sides.train), ("validation rows", sides.validation))
+    ]
+    _require_examples(tokenized[0], most_tokens)
+    report = _report(train, validation, sides, tokenized, most_tokens, key, fraction)
+    entry = cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report)
+    if use_cache:
+        _keep(key, parts, entry, reporter)
+    _say(report, reporter)
+    prepared = PreparedData(*entry, reading)
+    prepared.__dict__["items"] = train.items + validation.items  # at hand already: fill the cached property
+    return prepared
+
+
+def read_files(
+    files: Sequence[DataFile],
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    limit: int | None = None,
+    expected: Mapping[str, str] | None = None,
+) -> ReadFiles:
+    """Read and convert files; the layout is recognised for each file on its own.
+
+    Raises:
+        DataError: A file cannot be read, its columns fit no layout, rows do not fit (all counted, ten listed), or the file
+            changed while it was read, or since `expected` was computed.
+    """
+    items: list[Item] = []
+    reports: list[FileReport] = []
+    findings: list[Finding] = []
+    bad: list[DroppedRow] = []
+    for file in files:
+        left = None if limit is None else limit - len(items) - len(bad)
+        if left == 0:
+            break
+        before = hash_source(file)
+        rows = list(islice(read_rows(file), left))
+        if hash_source(file) != before:
+            raise DataError(f"{file} changed while it was read; wait until whatever writes it is done")
+        if expected is not None and expected.get(str(file), before) != before:
+            raise DataError(f"{file} has changed since its rows were tokenised; start again")
+        row_format = recognise(rows, format, columns)
+        converted = convert(rows, row_format)
+        items += converted.items
+        bad += [DroppedRow(problem.rows[0], problem.message) for problem in converted.problems]
+        reports.append(FileReport(str(file), before, len(rows), row_format.name, row_format.why))
+        if row_format.unused:
+            findings.append(
+                Finding(
+                    "columns_not_used",
+                    "note",
+                    (rows[0].source,),
+                    f"{file} was read as {row_format.name}; not used: {', '.join(row_format.unused)}.",
+                    "Check that nothing you want to be learnt stands there; map columns with data.columns.",
+                )
+            )
+    if bad:
+        total = len(items) + len(bad)
+        raise DataError(f"{len(bad)} of {total} rows do not fit their layout:\n{list_rows(bad)}")
+    return ReadFiles(items, tuple(reports), tuple(findings))
+
+
+def _key_parts(
+    reading: _Reading, template: Template, fraction: float, seed: int, most_tokens: int, overlong: Overlong
+) -> dict[str, Any]:
+    files = [(str(file), hash_source(file)) for file in (*reading.train_files, *reading.validation_files)]
+    return {
+        "files": files,
+        "num_train_files": len(reading.train_files),
+        "format": reading.format,
+        "columns": dict(reading.columns),
+        "limit": reading.limit,
+        "tokenizer": tokenizer_fingerprint(template.tokenizer),
+        "template": template.fingerprint,
+        "fraction": 0.0 if reading.validation_files else fraction,
+        "seed": seed,
+        "max_length": most_tokens,
+        "overlong": overlong,
+    }
+
+
+def _find(key: str, reporter: Reporter) -> cache.Entry | None:
+    try:
+        entry = cache.find(key)
+    except DataError as error:
+        reporter.say(f"Token cache: {error}; the tokens are made again.", "warning")
+        return None
+    if entry is None:
+        reporter.say(f"Token cache: miss ({key}); reading and tokenising.")
+        return None
+    reporter.say(f"Token cache: hit ({key}), {format_count(entry.train.num_tokens)} training tokens.")
+    return entry
+
+
+def _keep(key: str, parts: Mapping[str, Any], entry: cache.Entry, reporter: Reporter) -> None:
+    try:
+        cache.keep(key, parts, entry)
+    except OSError as error:  # the tokens are in memory: training can go on without a cache
+        reporter.say(f"Token cache: not written ({error}); the next run tokenises again.", "warning")
+
+
+def _split(train: ReadFiles, validation: ReadFiles, fraction: float, seed: int) -> Split:
+    """Row numbers of both sides; with files for validation nothing is split off."""
+    if not validation.items:
+        return split(train.items, fraction, seed)
+    groups = group_rows(train.items + validation.items)
+    numbers = list(range(len(groups)))
+    return Split(
+        numbers[: len(train.items)],
+        numbers[len(train.items) :],
+        len(np.unique(groups)),
+        int(np.bincount(groups).max()),
+    )
+
+
+def _require_examples(train: Tokenized, most_tokens: int) -> None:
+    if len(train.tokens):
+        return
+    if not train.dropped:
+        raise DataError("no training row is left after the split; lower data.validation_fraction or add rows")
+    raise DataError(
+        f"none of the {len(train.dropped)} training rows fits into {most_tokens} tokens (longest: "
+        f"{train.longest_row_tokens}); raise data.max_length or set data.overlong to truncate:\n{list_rows(train.dropped)}"
+    )
+
+
+def _report(
+    train: ReadFiles,
+    validation: ReadFiles,
+    sides: Split,
+    tokenized: Sequence[Tokenized],
+    most_tokens: int,
+    key: str,
+    fraction: float,
+) -> DataReport:
+    findings = [*train.findings, *validation.findings, *look_at_rows(train.items)]
+    findings += look_at_split(
+        train.items,
+        validation.items,
+        fraction,
+        num_train=len(tokenized[0].tokens),
+        num_validation=len(tokenized[1].tokens),
+        num_dropped=len(tokenized[1].dropped),
+    )
+    return DataReport(
+        files=train.reports,
+        validation_files=validation.reports,
+        num_rows_read=len(train.items) + len(validation.items),
+        num_groups=sides.num_groups,
+        largest_group=sides.largest_group,
+        max_length=most_tokens,
+        train=_side(tokenized[0]),
+        validation=_side(tokenized[1]),
+        cache_hit=False,
+        cache_key=key,
+        fingerprint=cache.data_fingerprint(tokenized[0].tokens, tokenized[1].tokens),
+        findings=tuple(findings),
+    )
+
+
+def _side(tokenized: Tokenized) -> SideReport:
+    tokens = tokenized.tokens
+    return SideReport(
+        num_rows=len(np.unique(tokens.rows)),
+        num_examples=len(tokens),
+        num_tokens=tokens.num_tokens,
+        num_supervised_tokens=tokens.num_targets,
+        longest_row_tokens=tokenized.longest_row_tokens,
+        max_length=int(tokens.lengths.max(initial=0)),
+        median_length=float(np.median(tokens.lengths)) if len(tokens) else 0.0,
+        lengths=_histogram(tokens.lengths),
+        dropped=tokenized.dropped,
+        num_truncated_rows=tokenized.num_truncated_rows,
+        num_lost_answer_tokens=tokenized.num_lost_answer_tokens,
+        num_cut_documents=tokenized.num_cut_documents,
+    )
+
+
+def _histogram(lengths: np.ndarray) -> tuple[LengthBin, ...]:
+    """Counts per power of two, from the first bin that holds anything to the last."""
+    exponents = np.ceil(np.log2(lengths)).astype(int)
+    present = range(exponents.min(), exponents.max() + 1) if len(lengths) else ()
+    return tuple(LengthBin(2**e, int(np.count_nonzero(exponents == e))) for e in present)
+
+
+def _say(report: DataReport, reporter: Reporter) -> None:
+    train, validation = report.train, report.validation
+    reporter.say(
+        f"Data: {train.num_rows} training and {validation.num_rows} validation rows; "
+        f"{format_count(train.num_tokens)} training tokens, {format_count(train.num_supervised_tokens)} of them learnt."
+    )
+    for dropped, side in ((train.dropped, "training"), (validation.dropped, "validation")):
+        if dropped:
+            reporter.say(
+                f"{len(dropped)} {side} {'rows are' if len(dropped) > 1 else 'row is'} dropped:\n{list_rows(dropped)}",
+                "warning",
+            )
+    lost = train.num_lost_answer_tokens + validation.num_lost_answer_tokens
+    if lost:
+        rows = train.num_truncated_rows + validation.num_truncated_rows
+        reporter.say(
+            f"{rows} rows are truncated at {report.max_length} tokens; {lost} answer tokens are lost.", "warning"
+        )
+    for finding in report.findings:
+        reporter.say(f"{finding.message} {finding.fix}", "info" if finding.severity == "note" else "warning")

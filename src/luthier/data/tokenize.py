@@ -1,0 +1,316 @@
+"""Conversations and documents → token ids with the weight that each token has as a target, in flat arrays.
+
+What happens to rows that are too long is decided here and counted here; nothing is cut without appearing in the result.
+
+* A **document** is cut into consecutive chunks. Each later chunk begins with the last token of the one before, as context
+  alone, so that every token but the very first is learnt exactly once.
+* A **conversation** is dropped by name, truncated from the right (the answer tokens that are lost are counted; a row of
+  which nothing trained is left is dropped by name), or refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luthier.data.example import Example, Segment
+from luthier.data.report import DroppedRow, list_rows
+from luthier.errors import DataError
+from luthier.reporter import Reporter
+from luthier.runs.atomic import sync_folder, write_json
+from luthier.types import Conversation, Document, Source
+
+Overlong = Literal["drop", "truncate", "error"]
+Item = Conversation | Document
+
+_ARRAYS = {
+    "ids": np.int32,
+    "weights": np.float32,
+    "segment_offsets": np.int64,
+    "parents": np.int32,
+    "example_offsets": np.int64,
+    "rows": np.int64,
+}
+_REPORT_EVERY_ROWS = 200
+
+
+class TokensAndMask(Protocol):
+    """What a template returns: token ids, and which of them are learnt."""
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        """Token ids."""
+        ...
+
+    @property
+    def trained(self) -> NDArray[np.bool_]:
+        """Whether each token is learnt."""
+        ...
+
+
+class Renderer(Protocol):
+    """The part of `template.ChatTemplate` that is needed here."""
+
+    def encode(self, conversation: Conversation) -> TokensAndMask:
+        """A conversation's tokens; trained are the assistant's turns with their end-of-turn tokens."""
+        ...
+
+    def encode_document(self, document: Document) -> TokensAndMask:
+        """A text's tokens with its start and end tokens."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class TokenizedSet:
+    """Examples in flat arrays, which may be mapped from disk.
+
+    Attributes:
+        ids: Token ids of all segments, end to end, int32.
+        weights: Weight of each token as a target, float32.
+        segment_offsets: Where segments begin in `ids`, and the end; [segments + 1].
+        parents: Per segment the parent's index within its example, or -1.
+        example_offsets: Where examples begin among the segments, and the end; [examples + 1].
+        rows: Per example the index of its row; the chunks of one document share it.
+    """
+
+    ids: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    segment_offsets: NDArray[np.int64]
+    parents: NDArray[np.int32]
+    example_offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def from_examples(cls, examples: Sequence[Example]) -> TokenizedSet:
+        """Lay examples end to end."""
+        segments = [segment for example in examples for segment in example.segments]
+        return cls(
+            ids=np.concatenate([np.zeros(0, np.int32), *[s.ids for s in segments]]).astype(np.int32),
+            weights=np.concatenate([np.zeros(0, np.float32), *[s.weights for s in segments]]).astype(np.float32),
+            segment_offsets=np.cumsum([0, *[len(s.ids) for s in segments]], dtype=np.int64),
+            parents=np.array([s.parent for s in segments], np.int32),
+            example_offsets=np.cumsum([0, *[len(e.segments) for e in examples]], dtype=np.int64),
+            rows=np.array([e.row for e in examples], np.int64),
+        )
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Example:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"example {index} of {len(self)}")
+        index %= len(self)
+        segments = []
+        for number in range(int(self.example_offsets[index]), int(self.example_offsets[index + 1])):
+            own = slice(int(self.segment_offsets[number]), int(self.segment_offsets[number + 1]))
+            segments.append(Segment(self.ids[own], self.weights[own], int(self.parents[number])))
+        return Example(int(self.rows[index]), tuple(segments))
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each example."""
+        return np.diff(self.segment_offsets[self.example_offsets])
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of all examples."""
+        return len(self.ids)
+
+    @cached_property
+    def num_targets(self) -> int:
+        """Learnt tokens of all examples."""
+        return int(np.count_nonzero(self.weights))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every array: equal where, and only where, the examples are equal and in the same order."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, kind in _ARRAYS.items():
+            array = np.ascontiguousarray(getattr(self, name), kind)
+            digest.update(f"{name}:{len(array)};".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
+
+    def save(self, folder: Path) -> None:
+        """Write the set as one folder of .npy files: whole or not at all; replaces a folder that is there."""
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            for name in _ARRAYS:
+                with (aside / f"{name}.npy").open("wb") as file:
+                    np.save(file, getattr(self, name))
+                    file.flush()
+                    os.fsync(file.fileno())
+            lengths = {name: len(getattr(self, name)) for name in _ARRAYS}
+            write_json(aside / "set.json", {"fingerprint": self.fingerprint, "lengths": lengths})
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        sync_folder(folder.parent)
+
+    @classmethod
+    def load(cls, folder: Path) -> TokenizedSet:
+        """Map a saved set from disk; reads it once to compare it with its fingerprint.
+
+        Raises:
+            DataError: The folder is not what `save` wrote.
+        """
+        try:
+            described = json.loads((folder / "set.json").read_text())
+            # An empty array cannot be mapped.
+            arrays = {
+                name: np.load(folder / f"{name}.npy", mmap_mode="r" if described["lengths"][name] else None)
+                for name in _ARRAYS
+            }
+            loaded = cls(**arrays)
+            intact = loaded.fingerprint == described["fingerprint"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{folder} is not a saved token set: {error}") from error
+        if not intact:
+            raise DataError(
+                f"{folder} is damaged: its arrays do not match their fingerprint {described['fingerprint']}"
+            )
+        return loaded
+
+
+class Tokenized(NamedTuple):
+    """Tokenised rows and what was lost on the way.
+
+    Attributes:
+        tokens: The examples, in the order of the rows.
+        dropped: Rows that gave no example, with the reason.
+        longest_row_tokens: Of all rows, before anything was dropped or cut.
+        num_truncated_rows: Conversations cut at the limit.
+        num_lost_answer_tokens: Learnt tokens in what was cut off, and in rows dropped because of it.
+        num_cut_documents: Documents in more than one chunk.
+    """
+
+    tokens: TokenizedSet
+    dropped: tuple[DroppedRow, ...]
+    longest_row_tokens: int
+    num_truncated_rows: int
+    num_lost_answer_tokens: int
+    num_cut_documents: int
+
+
+def tokenize(
+    rows: Sequence[tuple[int, Item]],
+    template: Renderer,
+    *,
+    max_length: int,
+    overlong: Overlong,
+    reporter: Reporter,
+    name: str = "tokenize",
+) -> Tokenized:
+    """Tokenise numbered rows.
+
+    Raises:
+        DataError: A row that the template refuses, a row with no learnt token, or, with ``overlong="error"``, a longer row.
+            All such rows are counted and the first ten are listed.
+    """
+    fitter = _Fitter(max_length, overlong)
+    refused: list[DroppedRow] = []
+    for done, (row, item) in enumerate(rows):
+        if done % _REPORT_EVERY_ROWS == 0:
+            reporter.progress(name, done, len(rows))
+        try:
+            ids, weights = _encode(item, template)
+        except DataError as error:
+            refused.append(DroppedRow(_source(row, item), str(error)))
+            continue
+        if weights.any():
+            fitter.add(row, item, ids, weights)
+        else:
+            refused.append(DroppedRow(_source(row, item), f"none of its {len(ids)} tokens is learnt (all are masked)"))
+    reporter.progress(name, len(rows), len(rows))
+    if refused:
+        raise DataError(f"{len(refused)} of {len(rows)} rows cannot be learnt from:\n{list_rows(refused)}")
+    if overlong == "error" and fitter.dropped:
+        raise DataError(
+            f"{len(fitter.dropped)} of {len(rows)} rows are longer than {max_length} tokens (longest: "
+            f"{fitter.longest_row_tokens}):\n{list_rows(fitter.dropped)}\n"
+            "Raise data.max_length, or set data.overlong to drop or truncate."
+        )
+    return fitter.result()
+
+
+class _Fitter:
+    """Takes rows one by one, makes those that are too long fit or drops them, and counts what that costs."""
+
+    def __init__(self, max_length: int, overlong: Overlong) -> None:
+        self.max_length = max_length
+        self.overlong = overlong
+        self.examples: list[Example] = []
+        self.dropped: list[DroppedRow] = []
+        self.longest_row_tokens = 0
+        self.num_truncated_rows = 0
+        self.num_lost_answer_tokens = 0
+        self.num_cut_documents = 0
+
+    def add(self, row: int, item: Item, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        self.longest_row_tokens = max(self.longest_row_tokens, len(ids))
+        if len(ids) <= self.max_length:
+            self.examples.append(Example(row, (Segment(ids, weights),)))
+        elif isinstance(item, Document):
+            self.examples += _chunks(row, ids, weights, self.max_length)
+            self.num_cut_documents += 1
+        elif self.overlong == "truncate":
+            self._truncate(row, item, ids, weights)
+        else:
+            self._drop(row, item, f"{len(ids)} tokens, the limit is {self.max_length}")
+
+    def _truncate(self, row: int, item: Item, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
+        kept = slice(0, self.max_length)
+        self.num_lost_answer_tokens += int(np.count_nonzero(weights[self.max_length :]))
+        if weights[kept].any():
+            self.num_truncated_rows += 1
+            self.examples.append(Example(row, (Segment(ids[kept], weights[kept]),)))
+        else:
+            self._drop(row, item, f"{len(ids)} tokens; nothing learnt is within the first {self.max_length}")
+
+    def _drop(self, row: int, item: Item, reason: str) -> None:
+        self.dropped.append(DroppedRow(_source(row, item), reason))
+
+    def result(self) -> Tokenized:
+        return Tokenized(
+            TokenizedSet.from_examples(self.examples),
+            tuple(self.dropped),
+            self.longest_row_tokens,
+            self.num_truncated_rows,
+            self.num_lost_answer_tokens,
+            self.num_cut_documents,
+        )
+
+
+def _encode(item: Item, template: Renderer) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    rendered = template.encode_document(item) if isinstance(item, Document) else template.encode(item)
+    weights = rendered.trained.astype(np.float32)
+    weights[:1] = 0.0  # nothing comes before it that could predict it
+    return rendered.ids.astype(np.int32, copy=False), weights
+
+
+def _source(row: int, item: Item) -> Source:
+    return item.source or Source("row", row)
+
+
+def _chunks(row: int, ids: NDArray[np.int32], weights: NDArray[np.float32], max_length: int) -> Iterator[Example]:
+    for start in range(0, len(ids) - 1, max_length - 1):
+        own = weights[start : start + max_length].copy()
+        own[0] = 0.0
+        yield Example(row, (Segment(ids[start : start + max_length], own),))
