@@ -13,6 +13,7 @@ class LoraSection(Section):
     """Low-rank adapters: W x + (alpha / rank) B A x with W frozen (Hu et al. 2021)."""
 
     kind: Literal["lora"] = "lora"
+    """lora: an adapter beside frozen weights; none: every parameter is trained."""
 
     rank: int = Field(default=16, ge=1)
     """Rank of A and B."""
@@ -31,6 +32,7 @@ class FullSection(Section):
     """Every parameter is trained."""
 
     kind: Literal["none"]
+    """none: no adapter, every parameter is trained."""
 
 
 AdapterSection = Annotated[LoraSection | FullSection, Field(discriminator="kind")]

@@ -11,6 +11,7 @@ class SftSection(Section):
     """Supervised fine-tuning: negative log-likelihood of the trained tokens."""
 
     name: Literal["sft"] = "sft"
+    """sft: learn to give the answers of the data."""
 
 
 ObjectiveSection = SftSection

@@ -175,15 +175,16 @@ def _suggestion(place: _Place, model: type[BaseModel]) -> str:
     return f"Keys here: {', '.join(siblings)}."
 
 
-def leaf_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
-    """All fields that hold values, by dotted path, in the order of the sections."""
-    leaves: dict[str, FieldInfo] = {}
+def leaf_fields(model: type[BaseModel], prefix: str = "") -> dict[str, tuple[FieldInfo, ...]]:
+    """All fields that hold values, by dotted path, in the order of the sections; several where kinds share a name."""
+    leaves: dict[str, tuple[FieldInfo, ...]] = {}
     for name, field in model.model_fields.items():
         sections = _sections(field.annotation)
         for section in sections:
-            leaves.update(leaf_fields(section, f"{prefix}{name}."))
+            for leaf, fields in leaf_fields(section, f"{prefix}{name}.").items():
+                leaves[leaf] = (*leaves.get(leaf, ()), *fields)
         if not sections:
-            leaves[prefix + name] = field
+            leaves[prefix + name] = (field,)
     return leaves
 
 
@@ -211,9 +212,9 @@ def _expected(place: _Place) -> str:
     return describe(_leaves(place), () if place.below else place.field.metadata)
 
 
-def describe_field(field: FieldInfo) -> str:
-    """What a field takes, in words: ``a whole number of at least 1 or null``."""
-    return describe(_alternatives(field.annotation), field.metadata)
+def describe_field(*fields: FieldInfo) -> str:
+    """What a field takes, in words: ``a whole number of at least 1 or null``. Several: the same field of several kinds."""
+    return describe([a for field in fields for a in _alternatives(field.annotation)], fields[0].metadata)
 
 
 def describe(annotations: Sequence[Any], metadata: Sequence[Any]) -> str:

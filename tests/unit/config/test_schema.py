@@ -10,8 +10,10 @@ import pytest
 import yaml
 
 from luthier.config import LoraSection, Recipe
+from luthier.config.fields import recipe_fields
 from luthier.config.load import load_recipe, recipe_schema
 from luthier.config.problems import describe_field, leaf_fields
+from luthier.errors import InputError
 
 RECIPES = sorted((Path(__file__).parents[3] / "recipes").glob("*.yaml"))
 MINIMAL: dict[str, Any] = {"model": {"name": "m"}, "data": {"train": "demo:shop-sql"}, "run": {"name": "r"}}
@@ -22,7 +24,7 @@ def test_schema_is_valid_and_every_field_is_documented() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     for name, definition in schema["$defs"].items():
         for field, content in definition["properties"].items():
-            assert content.get("description") or "const" in content, f"{name}.{field}"
+            assert content.get("description"), f"{name}.{field}"
     assert schema["$defs"]["LoraSection"]["properties"]["rank"]["minimum"] == 1
 
 
@@ -61,8 +63,13 @@ def test_schema_accepts_what_the_loader_accepts(change: dict[str, Any]) -> None:
 def test_fields_describe_themselves() -> None:
     assert describe_field(LoraSection.model_fields["rank"]) == "a whole number of at least 1"
     assert describe_field(LoraSection.model_fields["target_modules"]) == "all-linear or a list of texts"
-    for name, field in leaf_fields(Recipe).items():  # a new type of field must come with its description
-        assert describe_field(field), name
+    for name, fields in leaf_fields(Recipe).items():  # a new type of field must come with its description
+        assert describe_field(*fields), name
+    (kind,) = recipe_fields("adapter.kind")
+    assert (kind["takes"], kind["default"]) == ("one of lora, none", "lora")
+    assert len(recipe_fields("adapter")) == 5
+    with pytest.raises(InputError, match=r"Did you mean 'train.epochs'\?"):
+        recipe_fields("train.epchs")
 
 
 def test_defaults_are_the_promised_ones() -> None:

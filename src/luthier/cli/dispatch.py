@@ -1,0 +1,170 @@
+"""Runs a verb and ends it properly: result or error to the right stream, and the exit code that belongs to it.
+
+This is the one place that knows how errors look on a command line. A verb returns an `Outcome` and prints nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import FrameType
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from luthier.errors import Interrupted, LuthierError, ResourceError
+
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a verb hands back.
+
+    Attributes:
+        content: The JSON object of `--json`.
+        show: Writes the same for people.
+        exit_code: 0 good, 1 a check or gate failed.
+    """
+
+    content: Mapping[str, Any]
+    show: Callable[[Console], None]
+    exit_code: int = 0
+
+
+def dispatch(module: str, program: str, arguments: Sequence[str], *, wants_json: bool) -> int:
+    """Run the verb that lives in `module`; returns the exit code."""
+    try:
+        with _quiet_stdout(wants_json), _sigterm_interrupts(), _disk_faults_explained():
+            result = _call(module, program, arguments)
+    except LuthierError as error:
+        return _fail(error, wants_json)
+    except Exception as error:
+        if wants_json:
+            _print_error(type(error).__name__, str(error))
+        raise  # a bug: the traceback is what we need
+    return result if isinstance(result, int) else _finish(result, wants_json)
+
+
+def _finish(outcome: Outcome, wants_json: bool) -> int:
+    try:
+        if wants_json:
+            print(json.dumps(outcome.content, allow_nan=False))
+        else:
+            outcome.show(stdout_console())
+        sys.stdout.flush()
+    except BrokenPipeError:  # `luthier runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return outcome.exit_code
+
+
+def refuse(message: str, help_command: str, *, wants_json: bool) -> int:
+    """End with a fault in the command line itself."""
+    if wants_json:
+        _print_error("UsageError", message)
+    console = stderr_console()
+    console.print(Text.assemble(("error: ", "bold red"), message), soft_wrap=True)
+    console.print(f"Help: {help_command}", soft_wrap=True)
+    return 2
+
+
+def stdout_console() -> Console:
+    """For results. Values are never taken for markup."""
+    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+
+
+def stderr_console() -> Console:
+    """For progress and words."""
+    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+
+
+def _call(module: str, program: str, arguments: Sequence[str]) -> Outcome | int:
+    import typer
+    from typer.exceptions import TyperException
+
+    command = typer.main.get_command(import_module(module).app)
+    _document_json(command)
+    try:
+        result = command.main(list(arguments), prog_name=program, standalone_mode=False)
+    except TyperException as error:
+        message = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", error.format_message())
+        if message == "Missing command.":
+            message = f"Which one? {', '.join(getattr(command, 'commands', {}))}"
+        if re.search(r"No such option: --?j\w*$", message):
+            message += ". Did you mean --json?"
+        raise UsageError(f"{message}\nHelp: {program} --help") from error
+    if result == 128 + signal.SIGINT:  # typer's answer to Ctrl-C; 0 after --help
+        raise Interrupted(signal.SIGINT, "Interrupted.")
+    return result
+
+
+class UsageError(LuthierError):
+    """The command line cannot be understood."""
+
+    exit_code = 2
+
+
+def _document_json(command: Any) -> None:
+    """Name `--json`, which `main` has taken out already, in the help of a verb and of its sub-commands."""
+    for sub in getattr(command, "commands", {}).values():
+        _document_json(sub)
+    command.epilog = "With --json: one JSON object on stdout; progress and words go to stderr."
+
+
+def _fail(error: LuthierError, wants_json: bool) -> int:
+    if wants_json:
+        _print_error(type(error).__name__, str(error))
+    label, style = ("stopped: ", "yellow") if isinstance(error, Interrupted) else ("error: ", "red")
+    stderr_console().print(Text.assemble((label, f"bold {style}"), (str(error), style)), soft_wrap=True)
+    return error.exit_code
+
+
+def _print_error(name: str, message: str) -> None:
+    print(json.dumps({"error": {"type": name, "message": message}}))
+
+
+@contextlib.contextmanager
+def _quiet_stdout(wants_json: bool) -> Iterator[None]:
+    """With --json nothing but our object may reach stdout, whatever a library prints."""
+    with contextlib.redirect_stdout(sys.stderr) if wants_json else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _disk_faults_explained() -> Iterator[None]:
+    """A full or unwritable disk is nobody's bug, wherever it shows."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in DISK_FAULTS:
+            raise
+        place = error.filename or "the disk"
+        raise ResourceError(f"{error.strerror}: {place}. Free some space or choose another place.") from error
+
+
+@contextlib.contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    """SIGTERM becomes an `Interrupted`, so that what is open is closed; training replaces this while it runs."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        del frame
+        raise Interrupted(number, "Terminated (SIGTERM).")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

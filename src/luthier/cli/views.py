@@ -1,0 +1,127 @@
+"""Results for people, on stdout. Each function shows one workflow's result and decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from luthier.units import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from luthier.config.fields import FieldWords
+    from luthier.config.load import LoadedRecipe
+    from luthier.models.builtin import BuiltinModel
+    from luthier.types import Check
+    from luthier.workflows.list_runs import RunSummary
+    from luthier.workflows.train import TrainResult
+    from luthier.workflows.verify_resume import VerifyResult
+
+
+def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> None:
+    """A table, newest first."""
+    if not runs:
+        console.print(f"No runs in {folder}. Start one: luthier demo, or luthier train recipes/sft_lora.yaml")
+        return
+    table = _table("run", "state", "step", "train", "valid.", "time", "size", "age")
+    for run in runs:
+        table.add_row(
+            Text.assemble(run.name, "\n", (f"{run.base_model}, {run.method}", "dim")),
+            _state(run.status, run.verdict),
+            f"{run.step}/{run.total_steps}",
+            "" if run.train_loss is None else f"{run.train_loss:.3f}",
+            "" if run.validation_loss is None else f"{run.validation_loss:.3f}",
+            format_seconds(run.seconds),
+            format_bytes(run.size_bytes),
+            format_seconds(run.age_seconds),
+        )
+    console.print(table)
+    for run in runs:
+        if run.error:
+            console.print(f"{run.name}: {run.error}", soft_wrap=True)
+
+
+def show_train(console: Console, result: TrainResult) -> None:
+    """Verdict, losses, failed checks, where everything lies."""
+    console.print(_state("finished", result.verdict))
+    losses = f"training loss {result.train_loss:.4f}"
+    if result.validation_loss is not None:
+        losses += f", validation loss {result.validation_loss:.4f}"
+    console.print(f"{result.steps} steps in {format_seconds(result.seconds)}; {losses}")
+    show_failed_checks(console, result.checks)
+    console.print(f"Run:    {result.run}", soft_wrap=True)
+    report = result.run / "report.html"
+    if report.is_file():
+        console.print(f"Report: {report}", soft_wrap=True)
+    console.print(f"Next:   luthier evaluate {result.run}", soft_wrap=True)
+
+
+def show_verify(console: Console, result: VerifyResult) -> None:
+    """Each check, and the verdict."""
+    for check in result.checks:
+        mark = ("pass", "green") if check.passed else ("FAIL", "bold red")
+        console.print(Text.assemble(mark, f"  {check.claim} (measured {check.measured}, limit {check.limit})"))
+    console.print("Resume is exact." if result.passed else "Resume is NOT exact.")
+
+
+def show_failed_checks(console: Console, checks: Sequence[Check]) -> None:
+    """A count, and every failed check with its advice."""
+    failed = [c for c in checks if not c.passed]
+    console.print(f"{len(checks) - len(failed)} checks passed, {len(failed)} failed")
+    for check in failed:
+        unit = f" {check.unit}" if check.unit else ""
+        console.print(
+            Text.assemble(("  FAIL ", "bold red"), f"{check.claim} Measured {check.measured}{unit}. {check.advice}")
+        )
+
+
+def show_models(console: Console, builtin: Mapping[str, BuiltinModel], cached: Mapping[str, Path]) -> None:
+    """Built-in models: size, licence, and whether they are ready."""
+    for name, model in builtin.items():
+        ready = name in cached
+        state = f"ready in {cached[name]}" if ready else f"not fetched; run: luthier models fetch {name}"
+        console.print(Text.assemble((name, "bold"), f"  {format_count(model.parameters)} parameters, {model.licence}"))
+        console.print(f"  download {format_bytes(model.download_bytes)}, on disk {format_bytes(model.converted_bytes)}")
+        console.print(f"  {model.note}", soft_wrap=True)
+        console.print(Text(f"  {state}", style="green" if ready else "yellow"), soft_wrap=True)
+
+
+def show_recipe(console: Console, loaded: LoadedRecipe) -> None:
+    """The resolved recipe; it can be saved and used as one."""
+    from luthier.config.load import dump_resolved, resolve
+
+    for line in dump_resolved(resolve(loaded), loaded.origins).splitlines():
+        value, mark, origin = line.partition("  # ")
+        console.print(Text.assemble(value, (mark + origin, "dim")), soft_wrap=True)
+
+
+def show_fields(console: Console, fields: Sequence[FieldWords]) -> None:
+    """Every recipe field: what it takes, what it is by default, what it does."""
+    for field in fields:
+        default = f", default {field['default']}" if field["default"] else ", required"
+        console.print(Text.assemble((field["name"], "bold"), (f"  {field['takes']}{default}", "dim")))
+        console.print(Padding(field["meaning"], (0, 0, 0, 4)))
+
+
+def _state(status: str, verdict: str | None) -> Text:
+    styles = {
+        "verified": "green",
+        "unverified": "bold red",
+        "running": "cyan",
+        "failed": "bold red",
+        "interrupted": "yellow",
+    }
+    word = verdict if status == "finished" and verdict else status
+    return Text(word, style=styles.get(word, ""))
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < 2 else "right", overflow="fold")
+    return table
