@@ -1,0 +1,202 @@
+"""Which tokens of a rendered conversation are learnt: found from the structure of the messages, for any template.
+
+The part of an assistant turn that is learnt is what the model has to say at serving time: all that follows the generation
+prompt, up to and including the end-of-turn token. (The newline that many templates put behind it is never generated.)
+
+1. *By prefix*. If the conversation begins with the text that a server would prompt with, the answer starts where that ends;
+   the first end-of-turn token behind it is its end, if the rendering up to this turn says the same. The turn is `exact`:
+   what is learnt is what would be served.
+2. *By marks*, where a template writes the past differently (Qwen 3 and R1 drop earlier thinking, Mistral moves the system
+   message and the tools to the last question): the author's text is found with marks, see `rendering.py`; in front of it the
+   generation prompt is taken off, behind it the end-of-turn token must follow as it does when the turn is the last one.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from luthier.data.encoding import Encoded
+from luthier.data.rendering import Prepared, Renderer, Rendering
+from luthier.errors import DataError
+
+ADVICE_NO_END = (
+    "A model that is trained on it never learns to stop. Choose a template that ends answers with a token "
+    "(model.chat_template: chatml, or a jinja file that writes eos_token behind each answer)."
+)
+
+
+class TurnSpan(NamedTuple):
+    """The learnt part of one message.
+
+    Attributes:
+        message: Index among the prepared messages.
+        first_token: The first learnt token.
+        end_token: Behind the last learnt token.
+        start: Character at which the learnt part begins.
+        exact: A server that is given the messages before this one would prompt with exactly the text in front of it, and
+            the answer has the form in which it would be generated.
+    """
+
+    message: int
+    first_token: int
+    end_token: int
+    start: int
+    exact: bool
+
+
+class TurnLocator:
+    """Finds learnt parts in one rendering of one conversation.
+
+    Args:
+        renderer: Renders beginnings of the conversation.
+        prepared: The conversation.
+        num_messages: How many of its messages `full` shows.
+        full: The rendering in which turns are looked for.
+        encoded: Its tokens.
+        end_ids: Tokens that can end a turn.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        prepared: Prepared,
+        num_messages: int,
+        full: Rendering,
+        encoded: Encoded,
+        end_ids: frozenset[int],
+    ) -> None:
+        self._renderer = renderer
+        self._prepared = prepared
+        self._num_messages = num_messages
+        self._full = full
+        self._encoded = encoded
+        self._end_positions = np.flatnonzero(np.isin(encoded.ids, list(end_ids)))
+
+    def locate(self, message: int) -> TurnSpan:
+        """The learnt part of a message.
+
+        Raises:
+            DataError: It is not in the rendering, has no end-of-turn token, or lost its tool calls.
+        """
+        span = self.locate_exact(message) or self._by_marks(message)
+        self._refuse_lost_tool_calls(span)
+        return span
+
+    def locate_exact(self, message: int) -> TurnSpan | None:
+        """The learnt part of an assistant turn if it stands in the rendering as it would be served; else None."""
+        if message == 0 or self._prepared.messages[message].role != "assistant":
+            return None
+        prompt = self._renderer.try_render(self._prepared, message, generation_prompt=True)
+        if prompt is None or not self._full.text.startswith(prompt.text):
+            return None
+        start = len(prompt.text)
+        first = self._first_token_from(start)
+        end = self._end_token_from(first)
+        if end is None:
+            return None
+        through = self._through(message)
+        if through is None or not through.text.startswith(self._full.text[: self._encoded.ends[end]]):
+            return None
+        return TurnSpan(message, first, end + 1, start, exact=True)
+
+    def _by_marks(self, message: int) -> TurnSpan:
+        marked = self._renderer.render(self._prepared, self._num_messages, mark_message=message)
+        if marked.text != self._full.text or marked.turn is None:
+            raise DataError(
+                f"{self._describe(message)} cannot be found in what the chat template makes of the conversation: the "
+                "template leaves it out or rewrites it. Remove the turn (or set its train to false), or choose another "
+                "template with model.chat_template."
+            )
+        author_start, author_end = marked.turn
+        alone = self._renderer.render(self._prepared, message + 1, mark_message=message)
+        if self._prepared.messages[message].role == "assistant":
+            start = self._behind_generation_prompt(message, author_start, alone)
+        else:
+            start = author_start
+        first = self._first_token_from(start)
+        end = self._end_token_from(self._first_token_from(author_end))
+        if end is not None and alone.turn is not None:
+            tail = self._full.text[author_end : self._encoded.ends[end]]
+            if alone.text[alone.turn[1] :].startswith(tail):
+                return TurnSpan(message, first, end + 1, start, exact=False)
+        if self._prepared.messages[message].role != "assistant":
+            return TurnSpan(message, first, int(np.count_nonzero(self._encoded.ends <= author_end)), start, exact=False)
+        tail = self._full.text[author_end : author_end + 40]
+        raise DataError(
+            f"{self._describe(message)} has no end-of-turn token in this chat template (behind the answer comes {tail!r}). "
+            + ADVICE_NO_END
+        )
+
+    def _behind_generation_prompt(self, message: int, author_start: int, alone: Rendering) -> int:
+        """Where the turn starts, given where its author's text starts; what a template adds between the two is learnt."""
+        before = self._full.text[:author_start]
+        prompt = self._renderer.try_render(self._prepared, message, generation_prompt=True) if message else None
+        if prompt is None:
+            return author_start
+        if self._full.text.startswith(prompt.text):
+            return len(prompt.text)
+        if alone.turn is not None and alone.text.startswith(prompt.text):
+            lead = alone.text[len(prompt.text) : alone.turn[0]]
+            without = self._renderer.try_render(self._prepared, message)
+            opening = prompt.text[len(without.text) :] if without and prompt.text.startswith(without.text) else ""
+            if before.endswith(opening + lead):
+                return author_start - len(lead)
+        content = self._prepared.messages[message].content
+        indent = content[: len(content) - len(content.lstrip())]
+        return author_start - len(indent) if before.endswith(indent) else author_start
+
+    def _through(self, message: int) -> Rendering | None:
+        if message + 1 == self._num_messages:
+            return self._full
+        return self._renderer.try_render(self._prepared, message + 1)
+
+    def _first_token_from(self, character: int) -> int:
+        """The first token that begins at or behind a character: one that begins before it belongs to the prompt."""
+        return int(np.count_nonzero(self._encoded.starts < character))
+
+    def _end_token_from(self, token: int) -> int | None:
+        index = int(np.searchsorted(self._end_positions, token))
+        return int(self._end_positions[index]) if index < len(self._end_positions) else None
+
+    def _refuse_lost_tool_calls(self, span: TurnSpan) -> None:
+        message = self._prepared.messages[span.message]
+        text = self._full.text[span.start : self._encoded.ends[span.end_token - 1]] if span.end_token else ""
+        for call in message.tool_calls:
+            name = str(call.get("function", call).get("name", ""))
+            if name not in text:
+                raise DataError(
+                    f"{self._describe(span.message)} calls the tool {name!r}, but the chat template leaves the call out. "
+                    "Choose a template that can show tool calls (model.chat_template), or write the call into the content."
+                )
+
+    def _describe(self, message: int) -> str:
+        role = self._prepared.messages[message].role
+        return f"The {role} turn that is message {message + 1} of {len(self._prepared.messages)}"
+
+
+def find_straddled_starts(
+    renderer: Renderer, prepared: Prepared, num_messages: int, full: Rendering, encoded: Encoded
+) -> list[int]:
+    """Characters at which an assistant turn starts, where a token reaches across from the generation prompt."""
+    starts: list[int] = []
+    for index, message in enumerate(prepared.messages[:num_messages]):
+        if message.role != "assistant" or index == 0:
+            continue
+        prompt = renderer.try_render(prepared, index, generation_prompt=True)
+        if prompt is None or not full.text.startswith(prompt.text):
+            continue
+        start = len(prompt.text)
+        if bool(((encoded.starts < start) & (encoded.ends > start)).any()):
+            starts.append(start)
+    return starts
+
+
+def trained_mask(num_tokens: int, spans: list[TurnSpan]) -> NDArray[np.bool_]:
+    """True for each token in one of the spans."""
+    mask = np.zeros(num_tokens, dtype=np.bool_)
+    for span in spans:
+        mask[span.first_token : span.end_token] = True
+    return mask

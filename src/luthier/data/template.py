@@ -1,0 +1,368 @@
+"""The chat template as training, evaluation and serving use it: messages in, token ids and a training mask out.
+
+One object renders for all of them, so that training tokens equal serving tokens. `serving_mismatch` tests that they do.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from transformers import PreTrainedTokenizerBase
+
+from luthier.data.chatml import ChatmlSetup, set_up_chatml, wants_bos
+from luthier.data.encoding import Encoded, TextEncoder
+from luthier.data.mask import TurnLocator, TurnSpan, find_straddled_starts, trained_mask
+from luthier.data.rendering import PINNED_DATE, Prepared, Renderer, Rendering, pin_date
+from luthier.data.tokenizer_check import tokenizer_fingerprint
+from luthier.errors import DataError, ModelError
+from luthier.types import Conversation, Document, Message
+
+_PROBE_ANSWER = "Zebra answer"
+
+
+class Rendered(NamedTuple):
+    """A row as tokens.
+
+    Attributes:
+        ids: Token ids.
+        trained: Whether each token is learnt.
+        text: What was tokenised.
+    """
+
+    ids: NDArray[np.int32]
+    trained: NDArray[np.bool_]
+    text: str
+
+
+class ChatTemplate:
+    """A tokenizer with its chat template and all that the template is rendered with. Make it with `from_tokenizer`.
+
+    Attributes:
+        tokenizer: The model's tokenizer.
+        template: Jinja text; a template that asks for today's date carries a fixed one (see `rendering.pin_date`).
+        template_kwargs: Variables that the template is rendered with.
+        default_system_prompt: Put before conversations that have no system message, in training and in serving.
+        end_of_turn_ids: Tokens that end an assistant turn: those that the template writes, and EOS.
+        chatml: How the markers were chosen, where ChatML was put on a base model; else None.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        template: str,
+        template_kwargs: Mapping[str, Any],
+        system_prompt: str | None,
+        chatml: ChatmlSetup | None,
+    ) -> None:
+        self.tokenizer = tokenizer
+        self.template = template
+        self.template_kwargs = dict(template_kwargs)
+        self.default_system_prompt = system_prompt
+        self.chatml = chatml
+        self._renderer = Renderer(tokenizer, template, template_kwargs, system_prompt)
+        self._encoder = TextEncoder(tokenizer)
+        self.wants_bos = wants_bos(tokenizer)
+        self.end_of_turn_ids = self._measure_end_of_turn()
+        special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        self._renderer.set_control_tokens([*special, *tokenizer.convert_ids_to_tokens(sorted(self.end_of_turn_ids))])
+
+    @classmethod
+    def from_tokenizer(
+        cls,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        template: str = "auto",
+        system_prompt: str | None = None,
+        template_kwargs: Mapping[str, Any] | None = None,
+        date: datetime.date = PINNED_DATE,
+    ) -> ChatTemplate:
+        """Make one.
+
+        Args:
+            tokenizer: The model's tokenizer. Where ChatML needs tokens that it lacks, they are added to it; see `chatml`.
+            template: auto (the tokenizer's own, ChatML where it has none), chatml, jinja text, or the path of a jinja file.
+            system_prompt: Put before conversations that have no system message.
+            template_kwargs: Variables for the template, such as ``enable_thinking``.
+            date: What a template is told when it asks for today; always the same, or tokens would change overnight.
+
+        Raises:
+            ModelError: There is no such template, or the tokenizer cannot tell where its tokens stand in the text.
+        """
+        chatml = None
+        if template == "auto":
+            text = _own_template(tokenizer)
+        elif template == "chatml":
+            text = None
+        else:
+            text = _given_template(template)
+        if text is None:
+            chatml = set_up_chatml(tokenizer)
+            text = chatml.template
+        return cls(tokenizer, pin_date(text, date), template_kwargs or {}, system_prompt, chatml)
+
+    @cached_property
+    def tokenizer_fingerprint(self) -> str:
+        """Identifies the tokenizer alone."""
+        return tokenizer_fingerprint(self.tokenizer)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for objects that give equal tokens; the same in every process. 16 hexadecimal digits."""
+        parts = {
+            "template": self.template,
+            "template_kwargs": self.template_kwargs,
+            "system_prompt": self.default_system_prompt,
+            "tokenizer": self.tokenizer_fingerprint,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+    # -- training ------------------------------------------------------------------------------------------------------
+
+    def encode(self, conversation: Conversation) -> Rendered:
+        """The whole conversation, rendered once; each trained turn is learnt as it stands there.
+
+        Templates that rewrite the past (Qwen 3, R1) show earlier turns without their thinking: `encode_turns` then gives
+        each turn as it is generated. `serving_mismatch` says whether it matters.
+
+        Raises:
+            DataError: The template refuses the row, or a trained turn has no place or no end in it.
+        """
+        with _naming_row(conversation):
+            prepared = self._renderer.prepare(conversation.messages, conversation.tools)
+            rendered, _ = self._encode_view(prepared, len(prepared.messages), _trained_messages(prepared))
+        return rendered
+
+    def encode_turns(self, conversation: Conversation) -> tuple[Rendered, ...]:
+        """The conversation so that every trained turn is learnt in the form in which it is generated.
+
+        One rendering where the template leaves the past as it is (the same as `encode`); more where it rewrites it: the last
+        turns with all that stands before them, and each turn that is shown otherwise there, with what stands before that.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        with _naming_row(conversation):
+            prepared = self._renderer.prepare(conversation.messages, conversation.tools)
+            remaining = _trained_messages(prepared)
+            num_messages = len(prepared.messages)
+            views: list[Rendered] = []
+            while remaining or not views:
+                rendered, spans = self._encode_view(prepared, num_messages, remaining, only_exact=True)
+                views.append(rendered)
+                done = {span.message for span in spans}
+                remaining = [message for message in remaining if message not in done]
+                num_messages = remaining[-1] + 1 if remaining else 0
+        return tuple(reversed(views))
+
+    def encode_document(self, document: Document) -> Rendered:
+        """Running text: BOS first where the model wants one, EOS at the end, all of it learnt.
+
+        Raises:
+            DataError: The tokenizer has no EOS.
+        """
+        eos = self.tokenizer.eos_token_id
+        if eos is None:
+            raise DataError(
+                "The tokenizer has no eos_token, so a document cannot be ended. Set one (tokenizer.eos_token = …)."
+            )
+        body = self._encoder.encode(Rendering(document.text, self._renderer.find_literals(document.text))).ids
+        bos = [self.tokenizer.bos_token_id] if self.wants_bos else []
+        ids = np.concatenate([np.asarray(bos, dtype=np.int32), body, np.asarray([eos], dtype=np.int32)])
+        return Rendered(ids, np.ones(len(ids), dtype=np.bool_), document.text)
+
+    def _encode_view(
+        self, prepared: Prepared, num_messages: int, trained: Sequence[int], *, only_exact: bool = False
+    ) -> tuple[Rendered, list[TurnSpan]]:
+        """Render the first messages and find the learnt parts; `only_exact` keeps those that equal serving, and the last."""
+        full = self._renderer.render(prepared, num_messages)
+        encoded = self._encode_rendering(prepared, num_messages, full)
+        self._refuse_double_bos(encoded.ids, full.text)
+        locator = TurnLocator(self._renderer, prepared, num_messages, full, encoded, self.end_of_turn_ids)
+        if only_exact:
+            spans = [s for m in trained if (s := locator.locate_exact(m) if m != trained[-1] else locator.locate(m))]
+        else:
+            spans = [locator.locate(message) for message in trained]
+        return Rendered(encoded.ids, trained_mask(len(encoded.ids), spans), full.text), spans
+
+    def _encode_rendering(self, prepared: Prepared, num_messages: int, rendering: Rendering) -> Encoded:
+        """Tokenise so that answers, those in the past as well, begin with a token of their own."""
+        encoded = self._encoder.encode(rendering)
+        cuts = find_straddled_starts(self._renderer, prepared, num_messages, rendering, encoded)
+        return self._encoder.encode(rendering, cuts) if cuts else encoded
+
+    # -- serving -------------------------------------------------------------------------------------------------------
+
+    def prompt_ids(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
+        """What a model is prompted with, to answer the last of `messages`.
+
+        Raises:
+            DataError: The template refuses the messages.
+        """
+        prepared = self._renderer.prepare(messages, tools)
+        rendering = self._renderer.render(prepared, generation_prompt=True)
+        ids = self._encode_rendering(prepared, len(prepared.messages), rendering).ids
+        self._refuse_double_bos(ids, rendering.text)
+        return ids.tolist()
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of an answer: up to its end-of-turn token, without it."""
+        answer: list[int] = []
+        for token in ids:
+            if int(token) in self.end_of_turn_ids:
+                break
+            answer.append(int(token))
+        text = self.tokenizer.decode(answer, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        assert isinstance(text, str)
+        return text
+
+    # -- checks --------------------------------------------------------------------------------------------------------
+
+    def serving_mismatch(self, conversation: Conversation) -> str | None:
+        """Why training tokens differ from serving tokens for some trained assistant turn of `encode`; None if they are equal.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        with _naming_row(conversation):
+            prepared = self._renderer.prepare(conversation.messages, conversation.tools)
+            num_messages = len(prepared.messages)
+            trained = [m for m in _trained_messages(prepared) if prepared.messages[m].role == "assistant"]
+            rendered, spans = self._encode_view(prepared, num_messages, trained)
+            for span in spans:
+                problem = self._turn_mismatch(prepared, rendered, span)
+                if problem is not None:
+                    return problem
+        return self._marker_mismatch(prepared, rendered)
+
+    def _turn_mismatch(self, prepared: Prepared, rendered: Rendered, span: TurnSpan) -> str | None:
+        where = f"message {span.message + 1} (assistant)"
+        prompt = self._renderer.try_render(prepared, span.message, generation_prompt=True) if span.message else None
+        if prompt is None:
+            return f"{where}: a server cannot prompt for it: the template refuses the messages before it"
+        served = self._encode_rendering(prepared, span.message, prompt).ids
+        learnt = rendered.ids[: span.first_token]
+        if not np.array_equal(served, learnt):
+            common = int(np.argmin(np.append(served[: len(learnt)] == learnt[: len(served)], False)))
+            return (
+                f"{where}: behind {common} equal tokens the server's prompt goes on with "
+                f"{self._show(served[common:])}, training with {self._show(rendered.ids[common:])}"
+            )
+        if not span.exact:
+            return f"{where}: the template shows it otherwise once other messages follow; learn it with encode_turns"
+        return None
+
+    def _marker_mismatch(self, prepared: Prepared, rendered: Rendered) -> str | None:
+        """Hold the mask against the template's own {% generation %} markers, where it has them."""
+        if not re.search(r"\{%-?\s*generation\s*-?%\}", self.template) or prepared.has_literals:
+            return None
+        assistants = [i for i, m in enumerate(prepared.messages) if m.role == "assistant"]
+        ours = self._encode_view(prepared, len(prepared.messages), assistants)[0].trained
+        theirs = self._renderer.marker_mask(prepared)
+        more = [int(t) for t in np.flatnonzero(theirs & ~ours) if self.tokenizer.decode([rendered.ids[t]]).strip()]
+        less = np.flatnonzero(ours & ~theirs)
+        if not more and len(less) == 0:
+            return None
+        return (
+            "the template's generation markers and its messages disagree: the markers add "
+            f"{self._show(rendered.ids[more])} and leave out {self._show(rendered.ids[less])}"
+        )
+
+    def special_tokens_in_content(self, conversation: Conversation) -> list[str]:
+        """Control-token strings that stand in the row's own text. They stay plain text, in training and in serving."""
+        found: list[str] = []
+        for message in conversation.messages:
+            for text in (message.content, message.thinking or "", json.dumps(message.tool_calls, ensure_ascii=False)):
+                found += self._renderer.find_control_tokens(text)
+        return found
+
+    def num_thinking_tokens_lost(self, conversation: Conversation) -> int:
+        """Tokens of reasoning in the row (the thinking field, or <think> … </think>) that `encode` does not show."""
+        text = self.encode(conversation).text
+        written = [t for m in conversation.messages for t in [m.thinking or "", *_INLINE_THINKING.findall(m.content)]]
+        lost = [thinking for thinking in written if thinking.strip() not in text]
+        return sum(len(self._encoder.encode(Rendering(thinking)).ids) for thinking in lost)
+
+    def _show(self, ids: Sequence[int] | NDArray[np.int32]) -> str:
+        return repr(self.tokenizer.decode(list(ids[:12])))
+
+    def _refuse_double_bos(self, ids: NDArray[np.int32], text: str) -> None:
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
+            raise DataError(
+                f"The conversation begins with two BOS tokens ({text[:60]!r}). The template writes {self.tokenizer.bos_token!r} "
+                "twice; remove one from it."
+            )
+
+    def _measure_end_of_turn(self) -> frozenset[int]:
+        """Which tokens the template writes behind an answer and behind a tool call, and EOS."""
+        eos = self.tokenizer.eos_token_id
+        ids = set() if eos is None else {int(eos)}
+        added = self.tokenizer.added_tokens_decoder
+        question = Message("user", "Hello there")
+        behind = self._tokens_behind([question, Message("assistant", _PROBE_ANSWER)], _PROBE_ANSWER)
+        ids |= set([token for token in behind if token in added][:1])
+        call = {"type": "function", "function": {"name": "zebra_tool", "arguments": {"city": "Paris"}}}
+        tool = {"type": "function", "function": {"name": "zebra_tool", "description": "Look", "parameters": {}}}
+        behind = self._tokens_behind(
+            [question, Message("assistant", "", tool_calls=(call,))], "zebra_tool", tools=[tool]
+        )
+        while behind and not self.tokenizer.decode([behind[-1]]).strip():
+            behind.pop()
+        ids |= {token for token in behind[-1:] if token in added and added[token].special}
+        return frozenset(ids)
+
+    def _tokens_behind(
+        self, messages: Sequence[Message], text: str, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> list[int]:
+        prepared = self._renderer.prepare(messages, tools)
+        rendering = self._renderer.try_render(prepared, len(prepared.messages))
+        if rendering is None or text not in rendering.text:
+            return []
+        encoded = self._encoder.encode(rendering)
+        return encoded.ids[encoded.starts >= rendering.text.rindex(text) + len(text)].tolist()
+
+
+_INLINE_THINKING = re.compile(r"<think>(.+?)</think>", re.DOTALL)
+
+
+def _trained_messages(prepared: Prepared) -> list[int]:
+    return [index for index, message in enumerate(prepared.messages) if message.is_trained]
+
+
+@contextmanager
+def _naming_row(conversation: Conversation) -> Iterator[None]:
+    """Put the row's place in front of what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        if conversation.source is None:
+            raise
+        raise DataError(f"{conversation.source}: {error}") from error
+
+
+def _own_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    own = tokenizer.chat_template
+    if isinstance(own, Mapping):
+        return own.get("default") or next(iter(own.values()), None)
+    return own or None
+
+
+def _given_template(template: str) -> str:
+    if "{{" in template or "{%" in template:
+        return template
+    path = Path(template)
+    if not path.is_file():
+        raise ModelError(
+            f"There is no chat template file {template!r}. model.chat_template is auto, chatml, or the path of a jinja file."
+        )
+    return path.read_text(encoding="utf-8")
