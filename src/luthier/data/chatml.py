@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 from transformers import PreTrainedTokenizerBase
 
+from luthier.data.tokenizer_check import token_id
 from luthier.errors import ModelError
 
 START, END = "<|im_start|>", "<|im_end|>"
@@ -73,8 +74,8 @@ def set_up_chatml(tokenizer: PreTrainedTokenizerBase) -> ChatmlSetup:
             kinds.append("new")
     new = tuple(token for token, kind in zip(tokens, kinds, strict=True) if kind == "new")
     if new:
-        tokenizer.add_special_tokens({"additional_special_tokens": list(new)}, replace_additional_special_tokens=False)
-    ids = [int(tokenizer.convert_tokens_to_ids(token)) for token in tokens]
+        tokenizer.add_tokens(list(new), special_tokens=True)}, replace_additional_special_tokens=False)
+    ids = [token_id(tokenizer, token) for token in tokens]
     for token in tokens:
         if not _is_single_token(tokenizer, token):
             raise ModelError(
@@ -115,10 +116,10 @@ def _reserved_tokens(tokenizer: PreTrainedTokenizerBase) -> list[str]:
 
 def _is_single_token(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
     """Whether `token` is one id in the middle of text."""
-    token_id = tokenizer.convert_tokens_to_ids(token)
-    if token_id is None or tokenizer.convert_ids_to_tokens(token_id) != token:
+    found = tokenizer.convert_tokens_to_ids(token)
+    if found is None or tokenizer.convert_ids_to_tokens(found) != token:
         return False
-    return tokenizer(f"a{token}\nb", add_special_tokens=False)["input_ids"].count(token_id) == 1
+    return tokenizer(f"a{token}\nb", add_special_tokens=False)["input_ids"].count(found) == 1
 
 
 _TEMPLATE = r"""

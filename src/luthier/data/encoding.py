@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data.rendering import Rendering
+from luthier.data.tokenizer_check import backend_of
 from luthier.errors import ModelError
 
 
@@ -106,6 +107,6 @@ class TextEncoder:
 
     @cached_property
     def _without_added_tokens(self) -> Tokenizer:
-        definition = json.loads(self._tokenizer.backend_tokenizer.to_str())
+        definition = json.loads(backend_of(self._tokenizer).to_str())
         definition |= {"added_tokens": [], "truncation": None, "padding": None, "post_processor": None}
         return Tokenizer.from_str(json.dumps(definition))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from luthier.data.encoding import Encoded
+from luthier.data.encoding import Encoded, TextEncoder
 from luthier.data.rendering import Prepared, Renderer, Rendering
 from luthier.errors import DataError
 
@@ -47,33 +47,64 @@ class TurnSpan(NamedTuple):
     exact: bool
 
 
-class TurnLocator:
-    """Finds learnt parts in one rendering of one conversation.
+class View:
+    """The first messages of a conversation, rendered and tokenised, and where their learnt parts are.
 
     Args:
-        renderer: Renders beginnings of the conversation.
+        renderer: Renders the conversation and its beginnings.
+        encoder: Tokenises what was rendered.
         prepared: The conversation.
-        num_messages: How many of its messages `full` shows.
-        full: The rendering in which turns are looked for.
-        encoded: Its tokens.
+        num_messages: How many of its messages are shown.
         end_ids: Tokens that can end a turn.
+        generation_prompt: Whether the opening of the next answer is added.
+
+    Raises:
+        DataError: The template refuses the messages.
     """
 
     def __init__(
         self,
         renderer: Renderer,
+        encoder: TextEncoder,
         prepared: Prepared,
         num_messages: int,
-        full: Rendering,
-        encoded: Encoded,
         end_ids: frozenset[int],
+        *,
+        generation_prompt: bool = False,
     ) -> None:
         self._renderer = renderer
         self._prepared = prepared
         self._num_messages = num_messages
-        self._full = full
-        self._encoded = encoded
-        self._end_positions = np.flatnonzero(np.isin(encoded.ids, list(end_ids)))
+        self._prompts: dict[int, Rendering | None] = {}
+        self._full = renderer.render(prepared, num_messages, generation_prompt=generation_prompt)
+        encoded = encoder.encode(self._full)
+        straddled = self._straddled_starts(encoded)
+        self.encoded = encoder.encode(self._full, straddled) if straddled else encoded
+        self._end_positions = np.flatnonzero(np.isin(self.encoded.ids, list(end_ids)))
+
+    @property
+    def text(self) -> str:
+        """What was tokenised."""
+        return self._full.text
+
+    def prompt(self, message: int) -> Rendering | None:
+        """What a server prompts with to get this message; None where the template refuses what stands before it."""
+        if message not in self._prompts:
+            self._prompts[message] = (
+                self._renderer.try_render(self._prepared, message, generation_prompt=True) if message else None
+            )
+        return self._prompts[message]
+
+    def _straddled_starts(self, encoded: Encoded) -> list[int]:
+        """Characters at which an assistant turn starts, where a token reaches across from the generation prompt."""
+        starts: list[int] = []
+        for index, message in enumerate(self._prepared.messages[: self._num_messages]):
+            prompt = self.prompt(index) if message.role == "assistant" else None
+            if prompt is not None and self._full.text.startswith(prompt.text):
+                start = len(prompt.text)
+                if bool(((encoded.starts < start) & (encoded.ends > start)).any()):
+                    starts.append(start)
+        return starts
 
     def locate(self, message: int) -> TurnSpan:
         """The learnt part of a message.
@@ -87,9 +118,9 @@ class TurnLocator:
 
     def locate_exact(self, message: int) -> TurnSpan | None:
         """The learnt part of an assistant turn if it stands in the rendering as it would be served; else None."""
-        if message == 0 or self._prepared.messages[message].role != "assistant":
+        if self._prepared.messages[message].role != "assistant":
             return None
-        prompt = self._renderer.try_render(self._prepared, message, generation_prompt=True)
+        prompt = self.prompt(message)
         if prompt is None or not self._full.text.startswith(prompt.text):
             return None
         start = len(prompt.text)
@@ -98,7 +129,7 @@ class TurnLocator:
         if end is None:
             return None
         through = self._through(message)
-        if through is None or not through.text.startswith(self._full.text[: self._encoded.ends[end]]):
+        if through is None or not through.text.startswith(self._full.text[: self.encoded.ends[end]]):
             return None
         return TurnSpan(message, first, end + 1, start, exact=True)
 
@@ -119,11 +150,11 @@ class TurnLocator:
         first = self._first_token_from(start)
         end = self._end_token_from(self._first_token_from(author_end))
         if end is not None and alone.turn is not None:
-            tail = self._full.text[author_end : self._encoded.ends[end]]
+            tail = self._full.text[author_end : self.encoded.ends[end]]
             if alone.text[alone.turn[1] :].startswith(tail):
                 return TurnSpan(message, first, end + 1, start, exact=False)
         if self._prepared.messages[message].role != "assistant":
-            return TurnSpan(message, first, int(np.count_nonzero(self._encoded.ends <= author_end)), start, exact=False)
+            return TurnSpan(message, first, int(np.count_nonzero(self.encoded.ends <= author_end)), start, exact=False)
         tail = self._full.text[author_end : author_end + 40]
         raise DataError(
             f"{self._describe(message)} has no end-of-turn token in this chat template (behind the answer comes {tail!r}). "
@@ -133,7 +164,7 @@ class TurnLocator:
     def _behind_generation_prompt(self, message: int, author_start: int, alone: Rendering) -> int:
         """Where the turn starts, given where its author's text starts; what a template adds between the two is learnt."""
         before = self._full.text[:author_start]
-        prompt = self._renderer.try_render(self._prepared, message, generation_prompt=True) if message else None
+        prompt = self.prompt(message)
         if prompt is None:
             return author_start
         if self._full.text.startswith(prompt.text):
@@ -155,7 +186,7 @@ class TurnLocator:
 
     def _first_token_from(self, character: int) -> int:
         """The first token that begins at or behind a character: one that begins before it belongs to the prompt."""
-        return int(np.count_nonzero(self._encoded.starts < character))
+        return int(np.count_nonzero(self.encoded.starts < character))
 
     def _end_token_from(self, token: int) -> int | None:
         index = int(np.searchsorted(self._end_positions, token))
@@ -163,7 +194,7 @@ class TurnLocator:
 
     def _refuse_lost_tool_calls(self, span: TurnSpan) -> None:
         message = self._prepared.messages[span.message]
-        text = self._full.text[span.start : self._encoded.ends[span.end_token - 1]] if span.end_token else ""
+        text = self._full.text[span.start : self.encoded.ends[span.end_token - 1]] if span.end_token else ""
         for call in message.tool_calls:
             name = str(call.get("function", call).get("name", ""))
             if name not in text:
@@ -175,23 +206,6 @@ class TurnLocator:
     def _describe(self, message: int) -> str:
         role = self._prepared.messages[message].role
         return f"The {role} turn that is message {message + 1} of {len(self._prepared.messages)}"
-
-
-def find_straddled_starts(
-    renderer: Renderer, prepared: Prepared, num_messages: int, full: Rendering, encoded: Encoded
-) -> list[int]:
-    """Characters at which an assistant turn starts, where a token reaches across from the generation prompt."""
-    starts: list[int] = []
-    for index, message in enumerate(prepared.messages[:num_messages]):
-        if message.role != "assistant" or index == 0:
-            continue
-        prompt = renderer.try_render(prepared, index, generation_prompt=True)
-        if prompt is None or not full.text.startswith(prompt.text):
-            continue
-        start = len(prompt.text)
-        if bool(((encoded.starts < start) & (encoded.ends > start)).any()):
-            starts.append(start)
-    return starts
 
 
 def trained_mask(num_tokens: int, spans: list[TurnSpan]) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jinja2 import TemplateError
 from numpy.typing import NDArray
-from transformers import PreTrainedTokenizerBase
+from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from luthier.errors import DataError
 from luthier.types import Message
@@ -229,6 +229,7 @@ class Renderer:
             return_assistant_tokens_mask=True,
             **self.template_kwargs,
         )
+        assert isinstance(encoded, BatchEncoding)
         return np.asarray(encoded["assistant_masks"], dtype=np.bool_)
 
     def _apply(self, dicts: list[dict[str, Any]], tools: Sequence[Any] | None, generation_prompt: bool) -> str:

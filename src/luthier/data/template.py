@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data.chatml import ChatmlSetup, set_up_chatml, wants_bos
-from luthier.data.encoding import Encoded, TextEncoder
-from luthier.data.mask import TurnLocator, TurnSpan, find_straddled_starts, trained_mask
+from luthier.data.encoding import TextEncoder
+from luthier.data.mask import TurnSpan, View, trained_mask
 from luthier.data.rendering import PINNED_DATE, Prepared, Renderer, Rendering, pin_date
-from luthier.data.tokenizer_check import tokenizer_fingerprint
+from luthier.data.tokenizer_check import decode_text, special_id, tokenizer_fingerprint
 from luthier.errors import DataError, ModelError
 from luthier.types import Conversation, Document, Message
 
@@ -138,31 +138,21 @@ class ChatTemplate:
             DataError: The template refuses the row, or a trained turn has no place or no end in it.
         """
         with _naming_row(conversation):
-            prepared = self._renderer.prepare(conversation.messages, conversation.tools)
-            rendered, _ = self._encode_view(prepared, len(prepared.messages), _trained_messages(prepared))
-        return rendered
+            return self._whole_view(self._renderer.prepare(conversation.messages, conversation.tools))[0]
 
     def encode_turns(self, conversation: Conversation) -> tuple[Rendered, ...]:
         """The conversation so that every trained turn is learnt in the form in which it is generated.
 
-        One rendering where the template leaves the past as it is (the same as `encode`); more where it rewrites it: the last
-        turns with all that stands before them, and each turn that is shown otherwise there, with what stands before that.
+        One rendering where the template leaves the past as it is (it learns the same tokens as `encode`'s); more where it
+        rewrites it: the last turns with all that stands before them, and each turn that is shown otherwise there, with what
+        stands before that. Messages behind the last trained turn are left out.
 
         Raises:
             DataError: As `encode`.
         """
         with _naming_row(conversation):
-            prepared = self._renderer.prepare(conversation.messages, conversation.tools)
-            remaining = _trained_messages(prepared)
-            num_messages = len(prepared.messages)
-            views: list[Rendered] = []
-            while remaining or not views:
-                rendered, spans = self._encode_view(prepared, num_messages, remaining, only_exact=True)
-                views.append(rendered)
-                done = {span.message for span in spans}
-                remaining = [message for message in remaining if message not in done]
-                num_messages = remaining[-1] + 1 if remaining else 0
-        return tuple(reversed(views))
+            views = self._views_by_turn(self._renderer.prepare(conversation.messages, conversation.tools))
+        return tuple(rendered for rendered, _ in views)
 
     def encode_document(self, document: Document) -> Rendered:
         """Running text: BOS first where the model wants one, EOS at the end, all of it learnt.
@@ -170,35 +160,48 @@ class ChatTemplate:
         Raises:
             DataError: The tokenizer has no EOS.
         """
-        eos = self.tokenizer.eos_token_id
+        eos = special_id(self.tokenizer, "eos_token")
         if eos is None:
             raise DataError(
                 "The tokenizer has no eos_token, so a document cannot be ended. Set one (tokenizer.eos_token = …)."
             )
         body = self._encoder.encode(Rendering(document.text, self._renderer.find_literals(document.text))).ids
-        bos = [self.tokenizer.bos_token_id] if self.wants_bos else []
+        bos = [special_id(self.tokenizer, "bos_token")] if self.wants_bos else []
         ids = np.concatenate([np.asarray(bos, dtype=np.int32), body, np.asarray([eos], dtype=np.int32)])
         return Rendered(ids, np.ones(len(ids), dtype=np.bool_), document.text)
+
+    def _whole_view(self, prepared: Prepared) -> tuple[Rendered, list[TurnSpan]]:
+        return self._encode_view(prepared, len(prepared.messages), _trained_messages(prepared))
+
+    def _views_by_turn(self, prepared: Prepared) -> list[tuple[Rendered, list[TurnSpan]]]:
+        remaining = _trained_messages(prepared)
+        num_messages = remaining[-1] + 1 if remaining else len(prepared.messages)
+        views: list[tuple[Rendered, list[TurnSpan]]] = []
+        while remaining or not views:
+            rendered, spans = self._encode_view(prepared, num_messages, remaining, only_exact=True)
+            views.append((rendered, spans))
+            done = {span.message for span in spans}
+            remaining = [message for message in remaining if message not in done]
+            num_messages = remaining[-1] + 1 if remaining else 0
+        return views[::-1]
 
     def _encode_view(
         self, prepared: Prepared, num_messages: int, trained: Sequence[int], *, only_exact: bool = False
     ) -> tuple[Rendered, list[TurnSpan]]:
         """Render the first messages and find the learnt parts; `only_exact` keeps those that equal serving, and the last."""
-        full = self._renderer.render(prepared, num_messages)
-        encoded = self._encode_rendering(prepared, num_messages, full)
-        self._refuse_double_bos(encoded.ids, full.text)
-        locator = TurnLocator(self._renderer, prepared, num_messages, full, encoded, self.end_of_turn_ids)
-        if only_exact:
-            spans = [s for m in trained if (s := locator.locate_exact(m) if m != trained[-1] else locator.locate(m))]
-        else:
-            spans = [locator.locate(message) for message in trained]
-        return Rendered(encoded.ids, trained_mask(len(encoded.ids), spans), full.text), spans
+        view = self._view(prepared, num_messages)
+        spans = [
+            span
+            for message in trained
+            if (span := view.locate_exact(message) if only_exact and message != trained[-1] else view.locate(message))
+        ]
+        return Rendered(view.encoded.ids, trained_mask(len(view.encoded.ids), spans), view.text), spans
 
-    def _encode_rendering(self, prepared: Prepared, num_messages: int, rendering: Rendering) -> Encoded:
-        """Tokenise so that answers, those in the past as well, begin with a token of their own."""
-        encoded = self._encoder.encode(rendering)
-        cuts = find_straddled_starts(self._renderer, prepared, num_messages, rendering, encoded)
-        return self._encoder.encode(rendering, cuts) if cuts else encoded
+    def _view(self, prepared: Prepared, num_messages: int, *, generation_prompt: bool = False) -> View:
+        ends = self.end_of_turn_ids
+        view = View(self._renderer, self._encoder, prepared, num_messages, ends, generation_prompt=generation_prompt)
+        self._refuse_double_bos(view)
+        return view
 
     # -- serving -------------------------------------------------------------------------------------------------------
 
@@ -209,10 +212,7 @@ class ChatTemplate:
             DataError: The template refuses the messages.
         """
         prepared = self._renderer.prepare(messages, tools)
-        rendering = self._renderer.render(prepared, generation_prompt=True)
-        ids = self._encode_rendering(prepared, len(prepared.messages), rendering).ids
-        self._refuse_double_bos(ids, rendering.text)
-        return ids.tolist()
+        return self._view(prepared, len(prepared.messages), generation_prompt=True).encoded.ids.tolist()
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of an answer: up to its end-of-turn token, without it."""
@@ -221,35 +221,37 @@ class ChatTemplate:
             if int(token) in self.end_of_turn_ids:
                 break
             answer.append(int(token))
-        text = self.tokenizer.decode(answer, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        assert isinstance(text, str)
-        return text
+        return decode_text(self.tokenizer, answer)
 
     # -- checks --------------------------------------------------------------------------------------------------------
 
-    def serving_mismatch(self, conversation: Conversation) -> str | None:
-        """Why training tokens differ from serving tokens for some trained assistant turn of `encode`; None if they are equal.
+    def serving_mismatch(self, conversation: Conversation, *, by_turn: bool = False) -> str | None:
+        """Why training tokens differ from serving tokens for some trained assistant turn; None if they are equal.
+
+        Args:
+            conversation: The row.
+            by_turn: Whether it is trained as `encode_turns` gives it, not as `encode` does.
 
         Raises:
             DataError: As `encode`.
         """
         with _naming_row(conversation):
             prepared = self._renderer.prepare(conversation.messages, conversation.tools)
-            num_messages = len(prepared.messages)
-            trained = [m for m in _trained_messages(prepared) if prepared.messages[m].role == "assistant"]
-            rendered, spans = self._encode_view(prepared, num_messages, trained)
-            for span in spans:
-                problem = self._turn_mismatch(prepared, rendered, span)
-                if problem is not None:
-                    return problem
-        return self._marker_mismatch(prepared, rendered)
+            views = self._views_by_turn(prepared) if by_turn else [self._whole_view(prepared)]
+            for rendered, spans in views:
+                for span in spans:
+                    problem = self._turn_mismatch(prepared, rendered, span)
+                    if problem is not None:
+                        return problem
+            return self._marker_mismatch(prepared)
 
     def _turn_mismatch(self, prepared: Prepared, rendered: Rendered, span: TurnSpan) -> str | None:
+        if prepared.messages[span.message].role != "assistant":
+            return None
         where = f"message {span.message + 1} (assistant)"
-        prompt = self._renderer.try_render(prepared, span.message, generation_prompt=True) if span.message else None
-        if prompt is None:
+        if span.message == 0 or self._renderer.try_render(prepared, span.message, generation_prompt=True) is None:
             return f"{where}: a server cannot prompt for it: the template refuses the messages before it"
-        served = self._encode_rendering(prepared, span.message, prompt).ids
+        served = self._view(prepared, span.message, generation_prompt=True).encoded.ids
         learnt = rendered.ids[: span.first_token]
         if not np.array_equal(served, learnt):
             common = int(np.argmin(np.append(served[: len(learnt)] == learnt[: len(served)], False)))
@@ -261,14 +263,18 @@ class ChatTemplate:
             return f"{where}: the template shows it otherwise once other messages follow; learn it with encode_turns"
         return None
 
-    def _marker_mismatch(self, prepared: Prepared, rendered: Rendered) -> str | None:
+    def _marker_mismatch(self, prepared: Prepared) -> str | None:
         """Hold the mask against the template's own {% generation %} markers, where it has them."""
         if not re.search(r"\{%-?\s*generation\s*-?%\}", self.template) or prepared.has_literals:
             return None
         assistants = [i for i, m in enumerate(prepared.messages) if m.role == "assistant"]
-        ours = self._encode_view(prepared, len(prepared.messages), assistants)[0].trained
-        theirs = self._renderer.marker_mask(prepared)
-        more = [int(t) for t in np.flatnonzero(theirs & ~ours) if self.tokenizer.decode([rendered.ids[t]]).strip()]
+        rendered, _ = self._encode_view(prepared, len(prepared.messages), assistants)
+        ours, theirs = rendered.trained, self._renderer.marker_mask(prepared)
+        if len(ours) != len(theirs):
+            return None  # cut at an answer's start, which transformers' markers know nothing of
+        more = [
+            int(t) for t in np.flatnonzero(theirs & ~ours) if decode_text(self.tokenizer, [rendered.ids[t]]).strip()
+        ]
         less = np.flatnonzero(ours & ~theirs)
         if not more and len(less) == 0:
             return None
@@ -293,20 +299,20 @@ class ChatTemplate:
         return sum(len(self._encoder.encode(Rendering(thinking)).ids) for thinking in lost)
 
     def _show(self, ids: Sequence[int] | NDArray[np.int32]) -> str:
-        return repr(self.tokenizer.decode(list(ids[:12])))
+        return repr(decode_text(self.tokenizer, ids[:12]))
 
-    def _refuse_double_bos(self, ids: NDArray[np.int32], text: str) -> None:
-        bos = self.tokenizer.bos_token_id
-        if bos is not None and len(ids) > 1 and ids[0] == bos and ids[1] == bos:
+    def _refuse_double_bos(self, view: View) -> None:
+        bos = special_id(self.tokenizer, "bos_token")
+        if bos is not None and view.encoded.ids[:2].tolist() == [bos, bos]:
             raise DataError(
-                f"The conversation begins with two BOS tokens ({text[:60]!r}). The template writes {self.tokenizer.bos_token!r} "
-                "twice; remove one from it."
+                f"The conversation begins with two BOS tokens ({view.text[:60]!r}). The template writes "
+                f"{self.tokenizer.bos_token!r} twice; remove one from it."
             )
 
     def _measure_end_of_turn(self) -> frozenset[int]:
         """Which tokens the template writes behind an answer and behind a tool call, and EOS."""
-        eos = self.tokenizer.eos_token_id
-        ids = set() if eos is None else {int(eos)}
+        eos = special_id(self.tokenizer, "eos_token")
+        ids = set() if eos is None else {eos}
         added = self.tokenizer.added_tokens_decoder
         question = Message("user", "Hello there")
         behind = self._tokens_behind([question, Message("assistant", _PROBE_ANSWER)], _PROBE_ANSWER)
@@ -316,7 +322,7 @@ class ChatTemplate:
         behind = self._tokens_behind(
             [question, Message("assistant", "", tool_calls=(call,))], "zebra_tool", tools=[tool]
         )
-        while behind and not self.tokenizer.decode([behind[-1]]).strip():
+        while behind and not decode_text(self.tokenizer, behind[-1:]).strip():
             behind.pop()
         ids |= {token for token in behind[-1:] if token in added and added[token].special}
         return frozenset(ids)

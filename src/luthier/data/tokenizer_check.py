@@ -1,4 +1,4 @@
-"""What identifies a tokenizer, and whether it gives back the text that it was given."""
+"""What identifies a tokenizer, typed access to what is in it, and whether it gives back the text that it was given."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import hashlib
 import json
 import re
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from huggingface_hub import try_to_load_from_cache
+from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
@@ -27,9 +30,37 @@ _PROBES = (
 )
 
 
+def backend_of(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
+    """The Rust tokenizer inside."""
+    backend = tokenizer.backend_tokenizer
+    assert isinstance(backend, Tokenizer), f"{type(tokenizer).__name__} is not built on a tokenizer.json"
+    return backend
+
+
+def special_id(tokenizer: PreTrainedTokenizerBase, role: str) -> int | None:
+    """The id of the token that plays a role (``eos_token``, ``bos_token``), or None."""
+    token = tokenizer.special_tokens_map.get(role)
+    return None if token is None else token_id(tokenizer, str(token))
+
+
+def token_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
+    """The id of a token that the tokenizer has."""
+    found = tokenizer.convert_tokens_to_ids(token)
+    assert isinstance(found, int), f"{token!r} is no token"
+    return found
+
+
+def decode_text(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int] | NDArray[np.int32]) -> str:
+    """The text of token ids, all of them, as they are."""
+    numbers = [int(i) for i in ids]
+    text = tokenizer.decode(numbers, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert isinstance(text, str)
+    return text
+
+
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerBase) -> str:
     """Equal for tokenizers that give equal ids; the same in every process. 16 hexadecimal digits."""
-    backend = tokenizer.backend_tokenizer
+    backend = backend_of(tokenizer)
     if (
         backend.truncation is not None or backend.padding is not None
     ):  # left behind by earlier calls; no part of what it is
@@ -54,7 +85,7 @@ def check_tokenizer_round_trip(tokenizer: PreTrainedTokenizerBase) -> str | None
     """
     for text in _PROBES:
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        back = decode_text(tokenizer, ids)
         if unicodedata.normalize("NFKC", back) != unicodedata.normalize("NFKC", text):
             return (
                 f"{type(tokenizer).__name__} turns {text!r} into {back!r}. What is trained is not what the data say. "
