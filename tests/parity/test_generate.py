@@ -176,9 +176,9 @@ def test_shared_prefix_and_batch_size_change_nothing(model: PreTrainedModel) -> 
 
 
 def test_prefix_shared_by_all_rows_of_a_window_model_with_much_padding() -> None:
-    """Paddings of 0, shorter than the shared prefix, equal to it and longer in one batch; a window shorter than all."""
+    """Paddings of 0, shorter than the shared prefix, equal to it and longer in one batch; a window shorter than the longest."""
     torch.manual_seed(0)
-    model = _mistral().eval()
+    model = MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=40)).eval()
     start = prompts(20)[6]
     batch = [start + prompts()[8][:n] for n in (30, 25, 10, 1)]
     answers = BatchedEngine(model, pad_token_id=PAD).generate([greedy(p) for p in batch])
