@@ -74,7 +74,7 @@ def set_up_chatml(tokenizer: PreTrainedTokenizerBase) -> ChatmlSetup:
             kinds.append("new")
     new = tuple(token for token, kind in zip(tokens, kinds, strict=True) if kind == "new")
     if new:
-        tokenizer.add_tokens(list(new), special_tokens=True)}, replace_additional_special_tokens=False)
+        tokenizer.add_tokens(list(new), special_tokens=True)
     ids = [token_id(tokenizer, token) for token in tokens]
     for token in tokens:
         if not _is_single_token(tokenizer, token):
