@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from luthier.evaluate.protocol import Score, TaskRow
 
-MAX_STEPS = 20_000_000
+MAX_STEPS = 5_000_000
 MAX_SECONDS = 5.0
 MAX_ROWS = 5_000
 MAX_VALUE_BYTES = 1_000_000
@@ -160,9 +160,11 @@ def compare_results(reference: Sequence[Row], result: Sequence[Row], *, ordered:
     num_columns = len(reference[0])
     if len(result[0]) != num_columns:
         return f"{len(result[0])} columns instead of {num_columns}"
-    arrangements = itertools.permutations(range(num_columns)) if num_columns <= MAX_PERMUTED_COLUMNS else [
-        tuple(range(num_columns))
-    ]
+    arrangements = (
+        itertools.permutations(range(num_columns))
+        if num_columns <= MAX_PERMUTED_COLUMNS
+        else [tuple(range(num_columns))]
+    )
     for columns in arrangements:
         if _same_rows(reference, [tuple(row[c] for c in columns) for row in result], ordered=ordered):
             return ""
@@ -175,7 +177,9 @@ def _same_rows(reference: Sequence[Row], result: Sequence[Row], *, ordered: bool
     if not ordered:
         reference, result = sorted(reference, key=_sort_key), sorted(result, key=_sort_key)
     return all(
-        _same_value(a, b) for left, right in zip(reference, result, strict=True) for a, b in zip(left, right, strict=True)
+        _same_value(a, b)
+        for left, right in zip(reference, result, strict=True)
+        for a, b in zip(left, right, strict=True)
     )
 
 

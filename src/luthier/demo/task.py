@@ -1,0 +1,68 @@
+"""The demo's task: held-out questions about the shop, judged by executing the SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from luthier.demo.database import build_database
+from luthier.demo.questions import NUM_HELDOUT, Question, heldout_questions, training_questions
+from luthier.demo.shop import system_prompt
+from luthier.evaluate.protocol import TaskRow
+from luthier.evaluate.scorers.sql_execution import SqlExecution
+from luthier.types import Message
+
+EXAMPLE_SHAPES = (
+    "product names",
+    "count orders",
+    "average price",
+    "number of customers per city",
+    "cheapest products",
+    "orders per city",
+)
+"""One worked example of each family, the join with a GROUP BY last, nearest to the question."""
+
+
+class ShopSql:
+    """Text-to-SQL over the shop. The few-shot examples come from the training questions.
+
+    Args:
+        num_rows: Held-out questions asked.
+    """
+
+    name = "shop-sql"
+    metric = "execution_accuracy"
+    max_new_tokens = 80
+
+    def __init__(self, num_rows: int = NUM_HELDOUT) -> None:
+        self.scorer = SqlExecution(build_database)
+        self._num_rows = num_rows
+
+    def rows(self) -> Sequence[TaskRow]:
+        """The held-out questions."""
+        system = Message("system", system_prompt())
+        return [
+            TaskRow(
+                id=f"shop-{number:03d}",
+                messages=(system, Message("user", question.text)),
+                reference=question.sql,
+                slices=question.slices,
+            )
+            for number, question in enumerate(heldout_questions(self._num_rows), start=1)
+        ]
+
+    def few_shot(self) -> Sequence[Message]:
+        """One training question of each family, with its answer."""
+        messages: list[Message] = []
+        for question in example_questions():
+            messages += [Message("user", question.text), Message("assistant", question.sql)]
+        return messages
+
+
+def example_questions() -> list[Question]:
+    """The first training question of each of `EXAMPLE_SHAPES`, of those with two conditions where the shape has them."""
+    questions = training_questions()
+    chosen: list[Question] = []
+    for shape in EXAMPLE_SHAPES:
+        candidates = [q for q in questions if q.combination.startswith(f"{shape} | ")]
+        chosen.append(next((q for q in candidates if q.slices["conditions"] == "2"), candidates[0]))
+    return chosen
