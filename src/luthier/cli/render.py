@@ -20,14 +20,9 @@ from luthier.units import format_bytes, format_count, format_seconds
 
 PLAIN_INTERVAL_SECONDS = 5.0
 LIVE_INTERVAL_SECONDS = 0.2
-SHORT_NAMES = {
-    "loss": "loss",
-    "train_loss": "loss",
-    "validation_loss": "validation",
-    "tokens_per_second": "tokens",
-    "learning_rate": "lr",
-    "gradient_norm": "|grad|",
-}
+SHORT_NAMES = {"validation_loss": "validation", "learning_rate": "lr"}
+ORDER = ("loss", "validation_loss", "tokens_per_second", "memory_bytes")
+"""What a narrow terminal should show before it runs out of columns; the rest follows."""
 
 
 @dataclass
@@ -66,7 +61,9 @@ class Progress:
 def format_detail(detail: Mapping[str, float | str]) -> list[str]:
     """Figures with their units, read off the names: ``_bytes``, ``_per_second``, ``_seconds``."""
     words: list[str] = []
-    for name, value in detail.items():
+    first = [name for name in ORDER if name in detail]
+    for name in dict.fromkeys((*first, *detail)):
+        value = detail[name]
         label = SHORT_NAMES.get(name, name.replace("_", " "))
         if isinstance(value, str):
             words.append(value)

@@ -11,11 +11,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from luthier.units import format_bytes, format_count, format_seconds
+from luthier.units import format_bytes, format_count, format_seconds, format_share
 
 if TYPE_CHECKING:
     from luthier.config.fields import FieldWords
     from luthier.config.load import LoadedRecipe
+    from luthier.evaluate.result import TaskResult
     from luthier.models.builtin import BuiltinModel
     from luthier.types import Check
     from luthier.workflows.list_runs import RunSummary
@@ -49,16 +50,36 @@ def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> Non
 def show_train(console: Console, result: TrainResult) -> None:
     """Verdict, losses, failed checks, where everything lies."""
     console.print(_state("finished", result.verdict))
-    losses = f"training loss {result.train_loss:.4f}"
+    figures = [f"{result.steps} steps in {format_seconds(result.seconds)}"]
+    if result.train_loss is not None:
+        figures.append(f"training loss {result.train_loss:.4f}")
     if result.validation_loss is not None:
-        losses += f", validation loss {result.validation_loss:.4f}"
-    console.print(f"{result.steps} steps in {format_seconds(result.seconds)}; {losses}")
+        figures.append(f"validation loss {result.validation_loss:.4f}")
+    console.print("; ".join(figures))
     show_failed_checks(console, result.checks)
-    console.print(f"Run:    {result.run}", soft_wrap=True)
-    report = result.run / "report.html"
-    if report.is_file():
-        console.print(f"Report: {report}", soft_wrap=True)
+    console.print(f"Result: {result.result} (step {result.result_step})", soft_wrap=True)
+    console.print(f"Report: {result.report}", soft_wrap=True)
     console.print(f"Next:   luthier evaluate {result.run}", soft_wrap=True)
+
+
+def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
+    """Each task: the contenders' means with intervals, and what the paired comparisons allow to say."""
+    for task in tasks:
+        console.print(Text(f"{task.task}: {task.metric} on {task.num_rows} rows", style="bold"))
+        table = _table("contender", "mean", "95 % interval", "stopped")
+        for contender in task.contenders:
+            mean = contender.mean
+            interval = f"{format_share(mean.low)} to {format_share(mean.high)}"
+            table.add_row(contender.name, format_share(mean.mean), interval, format_share(contender.share_stopped))
+        console.print(table)
+        for comparison in task.comparisons():
+            mean, low, high = (100 * x for x in comparison.difference)
+            words = f"{comparison.first} − {comparison.second}: {mean:+.1f} points ({low:+.1f} to {high:+.1f}): "
+            words += comparison.verdict
+            needed = comparison.rows_needed
+            if comparison.verdict in ("no evidence", "too few rows") and needed is not None:
+                words += f"; a difference of this size shows with {needed} rows"
+            console.print(words, soft_wrap=True)
 
 
 def show_verify(console: Console, result: VerifyResult) -> None:
