@@ -164,18 +164,8 @@ def prepare(
 
     train, validation = reading.read(dict(parts["files"]) if use_cache else None)
     sides = _split(train, validation, fraction, seed)
-    numbered = list(enumerate(train.items + validation.items))
-    tokenized = [
-        tokenize(
-            [numbered[row] for row in rows],
-            template,
-            max_length=most_tokens,
-            overlong=overlong,
-            reporter=reporter,
-            name=f"tokenize {name}",
-        )
-        for name, rows in (("training rows", sides.train), ("validation rows", sides.validation))
-    ]
+    items = train.items + validation.items
+    tokenized = _tokenize_sides(items, sides, template, most_tokens, overlong, reporter)
     _require_examples(tokenized[0], most_tokens)
     report = _report(train, validation, sides, tokenized, most_tokens, key, fraction)
     entry = cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report)
@@ -183,7 +173,7 @@ def prepare(
         _keep(key, parts, entry, reporter)
     _say(report, reporter)
     prepared = PreparedData(*entry, reading)
-    prepared.__dict__["items"] = train.items + validation.items  # at hand already: fill the cached property
+    prepared.__dict__["items"] = items  # at hand already: fill the cached property
     return prepared
 
 
@@ -286,6 +276,25 @@ def _split(train: ReadFiles, validation: ReadFiles, fraction: float, seed: int) 
         len(np.unique(groups)),
         int(np.bincount(groups).max()),
     )
+
+
+def _tokenize_sides(
+    items: list[Item], sides: Split, template: Template, most_tokens: int, overlong: Overlong, reporter: Reporter
+) -> list[Tokenized]:
+    """Training and validation; what is wrong with either is said together."""
+    tokenized: list[Tokenized] = []
+    problems: list[str] = []
+    for what, rows in (("training rows", sides.train), ("validation rows", sides.validation)):
+        numbered = [(row, items[row]) for row in rows]
+        try:
+            tokenized.append(
+                tokenize(numbered, template, max_length=most_tokens, overlong=overlong, reporter=reporter, what=what)
+            )
+        except DataError as error:
+            problems.append(str(error))
+    if problems:
+        raise DataError("\n".join(problems))
+    return tokenized
 
 
 def _require_examples(train: Tokenized, most_tokens: int) -> None:

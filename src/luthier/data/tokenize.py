@@ -216,9 +216,9 @@ def tokenize(
     max_length: int,
     overlong: Overlong,
     reporter: Reporter,
-    name: str = "tokenize",
+    what: str = "rows",
 ) -> Tokenized:
-    """Tokenise numbered rows.
+    """Tokenise numbered rows; `what` they are called in messages ("training rows").
 
     Raises:
         DataError: A row that the template refuses, a row with no learnt token, or, with ``overlong="error"``, a longer row.
@@ -228,22 +228,23 @@ def tokenize(
     refused: list[DroppedRow] = []
     for done, (row, item) in enumerate(rows):
         if done % _REPORT_EVERY_ROWS == 0:
-            reporter.progress(name, done, len(rows))
+            reporter.progress(f"tokenize {what}", done, len(rows))
         try:
             ids, weights = _encode(item, template)
         except DataError as error:
-            refused.append(DroppedRow(_source(row, item), str(error)))
+            source = _source(row, item)
+            refused.append(DroppedRow(source, str(error).removeprefix(f"{source}: ")))
             continue
         if weights.any():
             fitter.add(row, item, ids, weights)
         else:
             refused.append(DroppedRow(_source(row, item), f"none of its {len(ids)} tokens is learnt (all are masked)"))
-    reporter.progress(name, len(rows), len(rows))
+    reporter.progress(f"tokenize {what}", len(rows), len(rows))
     if refused:
-        raise DataError(f"{len(refused)} of {len(rows)} rows cannot be learnt from:\n{list_rows(refused)}")
+        raise DataError(f"{len(refused)} of {len(rows)} {what} cannot be learnt from:\n{list_rows(refused)}")
     if overlong == "error" and fitter.dropped:
         raise DataError(
-            f"{len(fitter.dropped)} of {len(rows)} rows are longer than {max_length} tokens (longest: "
+            f"{len(fitter.dropped)} of {len(rows)} {what} are longer than {max_length} tokens (longest: "
             f"{fitter.longest_row_tokens}):\n{list_rows(fitter.dropped)}\n"
             "Raise data.max_length, or set data.overlong to drop or truncate."
         )

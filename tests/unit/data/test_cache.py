@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,17 @@ def test_second_writer_leaves_an_intact_entry(file, own_cache):
     cache.keep(key, {}, entry)
     assert (own_cache / "tokens" / key / "train" / "ids.npy").stat().st_ino == before
     assert [p.name for p in (own_cache / "tokens").iterdir()] == [key]
+
+
+def test_writers_at_the_same_time(file, own_cache):
+    prepared, _, _ = run(file, use_cache=False)
+    entry = cache.Entry(prepared.train, prepared.validation, prepared.report)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: cache.keep("key", {}, entry), range(16)))
+    found = cache.find("key")
+    assert found is not None
+    assert found.train.fingerprint == prepared.train.fingerprint
+    assert [p.name for p in (own_cache / "tokens").iterdir()] == ["key"]
 
 
 def test_cache_that_cannot_be_written_is_a_warning(file, tmp_path, monkeypatch):

@@ -105,8 +105,18 @@ def test_all_masked_and_zero_target_rows_are_listed(write):
             return rendered._replace(trained=rendered.trained & False)
 
     file = write([pair(f"q{i}", "a") for i in range(3)])
-    with pytest.raises(DataError, match=r"3 of 3 rows cannot be learnt from:\n.*train\.jsonl:1: none of its 7 tokens"):
+    with pytest.raises(
+        DataError, match=r"3 of 3 training rows cannot be learnt from:\n.*train\.jsonl:1: none of its 7 tokens"
+    ):
         prepare([file], template=Masking(), fraction=0.0, seed=0, model_max_length=100)
+
+
+def test_both_sides_complain_at_once(write):
+    file, held = write([pair("q", "a" * 50)]), write([pair("v", "w" * 60)], "held.jsonl")
+    with pytest.raises(DataError) as caught:
+        run(file, validation_files=[held], max_length=20, overlong="error")
+    assert "1 of 1 training rows" in str(caught.value)
+    assert "1 of 1 validation rows" in str(caught.value)
 
 
 def test_nothing_fits_into_the_limit(write):

@@ -121,10 +121,11 @@ def test_rows_without_a_learnt_token_are_listed():
 def test_template_errors_name_their_rows():
     class Refusing(FakeTemplate):
         def encode(self, conversation):
-            raise DataError("roles must alternate")
+            raise DataError(f"{conversation.source}: roles must alternate")
 
-    with pytest.raises(DataError, match=r"f\.jsonl:1: roles must alternate"):
+    with pytest.raises(DataError) as caught:
         tokenize([(0, chat("q", "a"))], Refusing(), max_length=9, overlong="drop", reporter=Silent())
+    assert str(caught.value) == "1 of 1 rows cannot be learnt from:\n  f.jsonl:1: roles must alternate"
 
 
 def test_progress_ends_complete():
@@ -135,8 +136,8 @@ def test_progress_ends_complete():
             seen.append((name, done, total))
 
     rows = [(i, chat("q", "a")) for i in range(450)]
-    tokenize(rows, FakeTemplate(), max_length=9, overlong="drop", reporter=Listening(), name="rows")
-    assert seen == [("rows", 0, 450), ("rows", 200, 450), ("rows", 400, 450), ("rows", 450, 450)]
+    tokenize(rows, FakeTemplate(), max_length=9, overlong="drop", reporter=Listening(), what="training rows")
+    assert seen == [("tokenize training rows", done, 450) for done in (0, 200, 400, 450)]
 
 
 def segments(draw_ids):
