@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from luthier.demo.database import build_database
 from luthier.demo.questions import NUM_HELDOUT, Question, heldout_questions, training_questions
 from luthier.demo.shop import system_prompt
-from luthier.evaluate.protocol import TaskRow
+from luthier.evaluate.protocol import Scorer, TaskRow
 from luthier.evaluate.scorers.sql_execution import SqlExecution
 from luthier.types import Message
 
@@ -34,7 +34,7 @@ class ShopSql:
     max_new_tokens = 80
 
     def __init__(self, num_rows: int = NUM_HELDOUT) -> None:
-        self.scorer = SqlExecution(build_database)
+        self.scorer: Scorer = SqlExecution(build_database)
         self._num_rows = num_rows
 
     def rows(self) -> Sequence[TaskRow]:

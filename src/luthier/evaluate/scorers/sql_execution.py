@@ -58,17 +58,25 @@ class SqlExecution:
         self._open_database = open_database
         self._connection: sqlite3.Connection | None = None
 
-    def score(self, row: TaskRow, answer: str) -> Score:
-        """1 where the result equals the reference's."""
+    @property
+    def _database(self) -> sqlite3.Connection:
         if self._connection is None:
             self._connection = guarded(self._open_database())
-        reference = run_query(self._connection, str(row.reference))
+        return self._connection
+
+    def reference_problem(self, sql: str) -> str:
+        """Why a reference cannot be used; empty where it can."""
+        return run_query(self._database, sql).error
+
+    def score(self, row: TaskRow, answer: str) -> Score:
+        """1 where the result equals the reference's."""
+        reference = run_query(self._database, str(row.reference))
         if reference.rows is None:
             return Score(0.0, f"the reference SQL does not run: {reference.error}")
-        query = find_query(answer, self._connection)
+        query = find_query(answer, self._database)
         if query is None:
             return Score(0.0, "the answer holds no SELECT")
-        result = run_query(self._connection, query)
+        result = run_query(self._database, query)
         if result.rows is None:
             return Score(0.0, result.error)
         ordered = _ORDERED.search(_without_brackets(str(row.reference))) is not None
