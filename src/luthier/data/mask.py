@@ -73,6 +73,7 @@ class View:
         generation_prompt: bool = False,
     ) -> None:
         self._renderer = renderer
+        self._encoder = encoder
         self._prepared = prepared
         self._num_messages = num_messages
         self._prompts: dict[int, Rendering | None] = {}
@@ -112,9 +113,7 @@ class View:
         Raises:
             DataError: It is not in the rendering, has no end-of-turn token, or lost its tool calls.
         """
-        span = self.locate_exact(message) or self._by_marks(message)
-        self._refuse_lost_tool_calls(span)
-        return span
+        return self.locate_exact(message) or self._refuse_lost_tool_calls(self._by_marks(message))
 
     def locate_exact(self, message: int) -> TurnSpan | None:
         """The learnt part of an assistant turn if it stands in the rendering as it would be served; else None."""
@@ -131,7 +130,7 @@ class View:
         through = self._through(message)
         if through is None or not through.text.startswith(self._full.text[: self.encoded.ends[end]]):
             return None
-        return TurnSpan(message, first, end + 1, start, exact=True)
+        return self._refuse_lost_tool_calls(TurnSpan(message, first, end + 1, start, exact=True))
 
     def _by_marks(self, message: int) -> TurnSpan:
         marked = self._renderer.render(self._prepared, self._num_messages, mark_message=message)
@@ -156,6 +155,11 @@ class View:
         if self._prepared.messages[message].role != "assistant":
             return TurnSpan(message, first, int(np.count_nonzero(self.encoded.ends <= author_end)), start, exact=False)
         tail = self._full.text[author_end : author_end + 40]
+        if message + 1 < self._num_messages:
+            raise DataError(
+                f"{self._describe(message)} is ended otherwise by this chat template when other messages follow it (behind the "
+                f"answer comes {tail!r}) than when it is the last. Split the row so that each learnt answer is the last message."
+            )
         raise DataError(
             f"{self._describe(message)} has no end-of-turn token in this chat template (behind the answer comes {tail!r}). "
             + ADVICE_NO_END
@@ -169,15 +173,28 @@ class View:
             return author_start
         if self._full.text.startswith(prompt.text):
             return len(prompt.text)
+        without = self._renderer.try_render(self._prepared, message)
         if alone.turn is not None and alone.text.startswith(prompt.text):
             lead = alone.text[len(prompt.text) : alone.turn[0]]
-            without = self._renderer.try_render(self._prepared, message)
             opening = prompt.text[len(without.text) :] if without and prompt.text.startswith(without.text) else ""
             if before.endswith(opening + lead):
                 return author_start - len(lead)
+        if without is not None and self._full.text.startswith(without.text):
+            # What the prompt and this rendering share goes beyond the messages before: it is the turn's opening.
+            shared = self._shared_with_prompt(prompt)
+            if len(without.text) <= shared <= author_start:
+                return shared
         content = self._prepared.messages[message].content
         indent = content[: len(content) - len(content.lstrip())]
         return author_start - len(indent) if before.endswith(indent) else author_start
+
+    def _shared_with_prompt(self, prompt: Rendering) -> int:
+        """The character up to which a prompt has the same tokens as the rendering."""
+        ours, theirs = self.encoded.ids, self._encoder.encode(prompt).ids
+        length = min(len(ours), len(theirs))
+        differ = np.flatnonzero(ours[:length] != theirs[:length])
+        token = int(differ[0]) if len(differ) else length
+        return int(self.encoded.starts[token]) if token < len(ours) else len(self._full.text)
 
     def _through(self, message: int) -> Rendering | None:
         if message + 1 == self._num_messages:
@@ -192,7 +209,7 @@ class View:
         index = int(np.searchsorted(self._end_positions, token))
         return int(self._end_positions[index]) if index < len(self._end_positions) else None
 
-    def _refuse_lost_tool_calls(self, span: TurnSpan) -> None:
+    def _refuse_lost_tool_calls(self, span: TurnSpan) -> TurnSpan:
         message = self._prepared.messages[span.message]
         text = self._full.text[span.start : self.encoded.ends[span.end_token - 1]] if span.end_token else ""
         for call in message.tool_calls:
@@ -202,6 +219,7 @@ class View:
                     f"{self._describe(span.message)} calls the tool {name!r}, but the chat template leaves the call out. "
                     "Choose a template that can show tool calls (model.chat_template), or write the call into the content."
                 )
+        return span
 
     def _describe(self, message: int) -> str:
         role = self._prepared.messages[message].role

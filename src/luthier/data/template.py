@@ -21,13 +21,12 @@ from transformers import PreTrainedTokenizerBase
 
 from luthier.data.chatml import ChatmlSetup, set_up_chatml, wants_bos
 from luthier.data.encoding import TextEncoder
+from luthier.data.end_of_turn import measure_end_of_turn
 from luthier.data.mask import TurnSpan, View, trained_mask
 from luthier.data.rendering import PINNED_DATE, Prepared, Renderer, Rendering, pin_date
 from luthier.data.tokenizer_check import decode_text, special_id, tokenizer_fingerprint
 from luthier.errors import DataError, ModelError
 from luthier.types import Conversation, Document, Message
-
-_PROBE_ANSWER = "Zebra answer"
 
 
 class Rendered(NamedTuple):
@@ -72,7 +71,7 @@ class ChatTemplate:
         self._renderer = Renderer(tokenizer, template, template_kwargs, system_prompt)
         self._encoder = TextEncoder(tokenizer)
         self.wants_bos = wants_bos(tokenizer)
-        self.end_of_turn_ids = self._measure_end_of_turn()
+        self.end_of_turn_ids = measure_end_of_turn(tokenizer, self._renderer, self._encoder)
         special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._renderer.set_control_tokens([*special, *tokenizer.convert_ids_to_tokens(sorted(self.end_of_turn_ids))])
 
@@ -243,7 +242,7 @@ class ChatTemplate:
                     problem = self._turn_mismatch(prepared, rendered, span)
                     if problem is not None:
                         return problem
-            return self._marker_mismatch(prepared)
+        return None
 
     def _turn_mismatch(self, prepared: Prepared, rendered: Rendered, span: TurnSpan) -> str | None:
         if prepared.messages[span.message].role != "assistant":
@@ -257,14 +256,22 @@ class ChatTemplate:
             common = int(np.argmin(np.append(served[: len(learnt)] == learnt[: len(served)], False)))
             return (
                 f"{where}: behind {common} equal tokens the server's prompt goes on with "
-                f"{self._show(served[common:])}, training with {self._show(rendered.ids[common:])}"
+                f"{self._show(served[common:])}, training with {self._show(rendered.ids[common:])}. "
+                "Give a template (model.chat_template) that shows an answer behind the same text that it prompts with"
             )
         if not span.exact:
             return f"{where}: the template shows it otherwise once other messages follow; learn it with encode_turns"
         return None
 
-    def _marker_mismatch(self, prepared: Prepared) -> str | None:
-        """Hold the mask against the template's own {% generation %} markers, where it has them."""
+    def marker_mismatch(self, conversation: Conversation) -> str | None:
+        """Hold the mask against the template's own {% generation %} markers; None if it has none or they agree.
+
+        The mask does not depend on them. Some authors put the generation prompt inside the markers, or the end outside.
+
+        Raises:
+            DataError: As `encode`.
+        """
+        prepared = self._renderer.prepare(conversation.messages, conversation.tools)
         if not re.search(r"\{%-?\s*generation\s*-?%\}", self.template) or prepared.has_literals:
             return None
         assistants = [i for i, m in enumerate(prepared.messages) if m.role == "assistant"]
@@ -308,34 +315,6 @@ class ChatTemplate:
                 f"The conversation begins with two BOS tokens ({view.text[:60]!r}). The template writes "
                 f"{self.tokenizer.bos_token!r} twice; remove one from it."
             )
-
-    def _measure_end_of_turn(self) -> frozenset[int]:
-        """Which tokens the template writes behind an answer and behind a tool call, and EOS."""
-        eos = special_id(self.tokenizer, "eos_token")
-        ids = set() if eos is None else {eos}
-        added = self.tokenizer.added_tokens_decoder
-        question = Message("user", "Hello there")
-        behind = self._tokens_behind([question, Message("assistant", _PROBE_ANSWER)], _PROBE_ANSWER)
-        ids |= set([token for token in behind if token in added][:1])
-        call = {"type": "function", "function": {"name": "zebra_tool", "arguments": {"city": "Paris"}}}
-        tool = {"type": "function", "function": {"name": "zebra_tool", "description": "Look", "parameters": {}}}
-        behind = self._tokens_behind(
-            [question, Message("assistant", "", tool_calls=(call,))], "zebra_tool", tools=[tool]
-        )
-        while behind and not decode_text(self.tokenizer, behind[-1:]).strip():
-            behind.pop()
-        ids |= {token for token in behind[-1:] if token in added and added[token].special}
-        return frozenset(ids)
-
-    def _tokens_behind(
-        self, messages: Sequence[Message], text: str, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> list[int]:
-        prepared = self._renderer.prepare(messages, tools)
-        rendering = self._renderer.try_render(prepared, len(prepared.messages))
-        if rendering is None or text not in rendering.text:
-            return []
-        encoded = self._encoder.encode(rendering)
-        return encoded.ids[encoded.starts >= rendering.text.rindex(text) + len(text)].tolist()
 
 
 _INLINE_THINKING = re.compile(r"<think>(.+?)</think>", re.DOTALL)
