@@ -73,13 +73,7 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
             table.add_row(contender.name, format_share(mean.mean), interval, format_share(contender.share_stopped))
         console.print(table)
         for comparison in task.comparisons():
-            mean, low, high = (100 * x for x in comparison.difference)
-            words = f"{comparison.first} − {comparison.second}: {mean:+.1f} points ({low:+.1f} to {high:+.1f}): "
-            words += comparison.verdict
-            needed = comparison.rows_needed
-            if comparison.verdict in ("no evidence", "too few rows") and needed is not None:
-                words += f"; a difference of this size shows with {needed} rows"
-            console.print(words, soft_wrap=True)
+            console.print(comparison.sentence(), soft_wrap=True)
 
 
 def show_verify(console: Console, result: VerifyResult) -> None:

@@ -49,7 +49,7 @@ def _is_model_folder(text: str) -> bool:
 
 
 def _is_task_file(text: str) -> bool:
-    return "/" in text or text.endswith((".jsonl", ".yaml"))
+    return "/" in text or text.endswith((".yaml", ".yml"))
 
 
 PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
