@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
 from luthier.data.template import ChatTemplate
 from luthier.data.tokenize import TokenizedSet
+from luthier.data.tokenizer_check import check_tokenizer_round_trip
 from luthier.types import Check, Conversation
 
 SAMPLED_CONVERSATIONS = 32
@@ -60,7 +62,11 @@ def one_bos(sets: Sequence[TokenizedSet], bos_id: int | None, required: bool) ->
             doubled = len(ids) > 1 and ids[0] == bos_id and ids[1] == bos_id
             if doubled or (required and ids[0] != bos_id):
                 bad.append(row)
-    wanted = "starts with exactly one beginning-of-sequence token" if required else "has no doubled beginning-of-sequence token"
+    wanted = (
+        "starts with exactly one beginning-of-sequence token"
+        if required
+        else "has no doubled beginning-of-sequence token"
+    )
     return Check(
         name="data.bos",
         claim=f"Every row {wanted}.",
@@ -100,4 +106,18 @@ def training_equals_serving(template: ChatTemplate, conversations: Sequence[Conv
         unit="",
         passed=not bad,
         advice="The template renders a turn differently once it is answered. Choose another model.chat_template.",
+    )
+
+
+def tokenizer_round_trip(tokenizer: PreTrainedTokenizerBase) -> Check:
+    """Text survives encoding and decoding, and the tokenizer's own definition is honoured."""
+    problem = check_tokenizer_round_trip(tokenizer)
+    return Check(
+        name="data.tokenizer",
+        claim="Text that is encoded and decoded again is the same text.",
+        measured=problem or "same",
+        limit="same",
+        unit="",
+        passed=problem is None,
+        advice="This tokenizer folder is read wrongly (some are labelled with another class); get a corrected one.",
     )

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from luthier.errors import ModelError
+from luthier.models.quiet import quiet_libraries
 
 
 def linear_names(model: PreTrainedModel) -> list[str]:
@@ -53,7 +54,7 @@ def add_lora(
         trainable_token_indices=_token_indices(model, trainable_token_ids) or None,
         bias="none",
     )
-    with torch.random.fork_rng(devices=[] if model.device.type == "cpu" else None):
+    with quiet_libraries(), torch.random.fork_rng(devices=[] if model.device.type == "cpu" else None):
         torch.manual_seed(seed)
         peft_model = get_peft_model(model, config, autocast_adapter_dtype=False)
     assert isinstance(peft_model, PeftModel)
@@ -122,7 +123,8 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
     if not (folder / "adapter_config.json").is_file():
         raise ModelError(f"{folder} holds no adapter_config.json.")
     try:
-        return PeftModel.from_pretrained(model, folder, autocast_adapter_dtype=False)
+        with quiet_libraries():
+            return PeftModel.from_pretrained(model, folder, autocast_adapter_dtype=False)
     except (RuntimeError, ValueError) as error:
         raise ModelError(f"The adapter in {folder} does not fit the model: {str(error).splitlines()[0]}") from error
 

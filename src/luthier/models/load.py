@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from luthier.errors import ModelError
 from luthier.models.builtin import BUILTIN, cached, fetch
+from luthier.models.quiet import quiet_libraries
 from luthier.reporter import Reporter
 
 
@@ -108,9 +109,10 @@ def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device
     from safetensors import SafetensorError
 
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
-            source.location, revision=source.revision, dtype=dtype, output_loading_info=True
-        )
+        with quiet_libraries():
+            model, info = AutoModelForCausalLM.from_pretrained(
+                source.location, revision=source.revision, dtype=dtype, output_loading_info=True
+            )
     except (OSError, ValueError, SafetensorError, struct.error, RuntimeError) as error:
         raise ModelError(f"The weights of '{source.name}' cannot be loaded: {_first_line(error)}") from error
     missing = sorted(info["missing_keys"])

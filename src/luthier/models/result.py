@@ -17,6 +17,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from luthier.models.quiet import quiet_libraries
+
 Kind = Literal["adapter", "model"]
 
 
@@ -37,23 +39,26 @@ def save_result(model: nn.Module, tokenizer: Any, folder: Path, *, base_name: st
     aside = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(aside, ignore_errors=True)
     try:
-        if isinstance(model, PeftModel):
-            # Embeddings are never saved whole: trained rows are part of the adapter.
-            model.save_pretrained(str(aside), save_embedding_layers=False)
-            config_path = aside / "adapter_config.json"
-            config = json.loads(config_path.read_text())
-            config_path.write_text(
-                json.dumps({**config, "base_model_name_or_path": base_name}, indent=2, sort_keys=True)
-            )
-            (aside / "README.md").unlink(missing_ok=True)  # PEFT's form to fill in; the run folder says it all
-        else:
-            assert isinstance(model, PreTrainedModel)
-            _save_plain(model, aside)
-        tokenizer.save_pretrained(str(aside))
+        with quiet_libraries():
+            _write(model, tokenizer, aside, base_name)
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(model: nn.Module, tokenizer: Any, folder: Path, base_name: str) -> None:
+    if isinstance(model, PeftModel):
+        # Embeddings are never saved whole: trained rows are part of the adapter.
+        model.save_pretrained(str(folder), save_embedding_layers=False)
+        config_path = folder / "adapter_config.json"
+        config = json.loads(config_path.read_text())
+        config_path.write_text(json.dumps({**config, "base_model_name_or_path": base_name}, indent=2, sort_keys=True))
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's form to fill in; the run folder says it all
+    else:
+        assert isinstance(model, PreTrainedModel)
+        _save_plain(model, folder)
+    tokenizer.save_pretrained(str(folder))
 
 
 def _save_plain(model: PreTrainedModel, folder: Path) -> None:

@@ -87,6 +87,7 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
     template = ChatTemplate.from_tokenizer(
         tokenizer, template=recipe.model.chat_template, system_prompt=recipe.data.system_prompt
     )
+    tokenizer.chat_template = template.template  # what is saved with the result is what was trained
     data = prepare(
         recipe.data.train,
         recipe.data.validation,
@@ -96,7 +97,7 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
         format=recipe.data.format,
         columns=recipe.data.columns,
         max_length=recipe.data.max_length,
-        model_max_length=getattr(model_config.get_text_config(), "max_position_embeddings", None),
+        model_max_length=model_config.get_text_config().max_position_embeddings,
         overlong=recipe.data.overlong,
         limit=recipe.data.limit,
         reporter=reporter,

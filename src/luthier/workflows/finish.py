@@ -1,0 +1,105 @@
+"""After the last step: take the best weights, save them, read them back, see whether the model stops, say what is proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from luthier.checks import result as result_checks
+from luthier.checks.training import frozen_unchanged, loss_fell
+from luthier.models.load import ModelSource, load_tokenizer
+from luthier.models.result import result_kind, save_result
+from luthier.reporter import Reporter
+from luthier.runs.folder import RunFolder
+from luthier.train.checkpoint import CheckpointStore
+from luthier.train.loop import Trainee
+from luthier.types import Check
+from luthier.workflows.assemble import BuiltModel, Inputs
+from luthier.workflows.before_training import (
+    BaseAnswers,
+    generate_with_progress,
+    make_engine,
+    sample_conversations,
+    split_last_answer,
+)
+from luthier.workflows.recording import record_checks
+
+SERVING_CONVERSATIONS = 10
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What the training left behind."""
+
+    folder: Path
+    which: Literal["best", "last"]
+    step: int
+    train_loss: float | None
+    validation_loss: float | None
+    summary: dict[str, Any]
+
+
+def finish(
+    folder: RunFolder,
+    inputs: Inputs,
+    built: BuiltModel,
+    trainee: Trainee,
+    store: CheckpointStore,
+    base_answers: BaseAnswers,
+    base_fingerprint: str,
+    reporter: Reporter,
+) -> Finished:
+    """Save the result (the best weights by validation loss, else the last) and check it."""
+    reporter.stage("Save and verify the result")
+    last, best = store.last, store.best
+    assert last is not None
+    chosen = best or last
+    if chosen.step != last.step:
+        store.restore(chosen, trainee.optimizer, rng=False)
+    kind = result_kind(built.model)
+    target = folder / kind
+    save_result(built.model, inputs.tokenizer, target, base_name=inputs.recipe.model.name)
+    inputs.contract.save(target)
+    reporter.say(f"The result holds the weights of step {chosen.step} ({'best' if best else 'last'}).")
+
+    losses = {r["step"]: r["loss"] for r in folder.read_lines("metrics.jsonl") if r["kind"] == "validation"}
+    steps = [r["loss"] for r in folder.read_lines("metrics.jsonl") if r["kind"] == "train"]
+    checks: list[Check | None] = [
+        result_checks.saved_equals_live(built.model, target),
+        loss_fell(losses.get(0), chosen.loss),
+    ]
+    if not inputs.recipe.is_full:
+        checks.append(frozen_unchanged(base_fingerprint, built.model))
+    conversations = sample_conversations(inputs, SERVING_CONVERSATIONS)
+    if conversations:
+        saved_tokenizer = load_tokenizer(ModelSource(target.name, str(target), None))
+        checks.append(result_checks.serving_equals_training(inputs.template, target, saved_tokenizer, conversations))
+    record_checks(folder, reporter, [c for c in checks if c is not None])
+    summary = _stop_test(folder, inputs, built, base_answers, chosen.step, reporter)
+    return Finished(target, "best" if best else "last", chosen.step, steps[-1] if steps else None, chosen.loss, summary)
+
+
+def _stop_test(
+    folder: RunFolder, inputs: Inputs, built: BuiltModel, base: BaseAnswers, step: int, reporter: Reporter
+) -> dict[str, Any]:
+    """Answer the same prompts as the untrained model did, and write both down side by side."""
+    if not base.rows:
+        return {}
+    reporter.stage("Answers of the tuned model")
+    tuned = generate_with_progress(make_engine(inputs, built), base.requests, reporter, "tuned answers")
+    record_checks(folder, reporter, [result_checks.tuned_model_stops(base.answers, tuned)])
+    for row, request, before, after in zip(base.rows, base.requests, base.answers, tuned, strict=True):
+        folder.append_line(
+            "samples.jsonl",
+            {
+                "step": step,
+                "prompt": inputs.tokenizer.decode(list(request.prompt_ids)),
+                "reference": split_last_answer(row)[1],
+                "base": inputs.template.decode(before.token_ids),
+                "tuned": inputs.template.decode(after.token_ids),
+                "base_finish": before.finish_reason,
+                "tuned_finish": after.finish_reason,
+            },
+        )
+    return {"stop_share": {"base": result_checks.stop_share(base.answers), "tuned": result_checks.stop_share(tuned)}}

@@ -1,0 +1,335 @@
+"""`luthier train`: recipe in, verified result out. The order is: inputs, data checks, model, preflight, loop, result, verdict.
+
+Cheap steps come first, and nothing is written before the data are known to be usable: a run that could not begin leaves
+no folder.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luthier import __version__
+from luthier.checks.training import FirstSteps, frozen_fingerprint
+from luthier.config import Recipe
+from luthier.config.load import LoadedRecipe, dump_resolved, load_recipe, resolve
+from luthier.errors import Interrupted, LuthierError, RunError
+from luthier.models.adapters import describe_training, trained_parameters
+from luthier.reporter import Reporter, Silent
+from luthier.runs.environment import describe_environment
+from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest, now
+from luthier.train.checkpoint import CheckpointStore, refuse_mismatch
+from luthier.train.interrupt import stop_on_signal
+from luthier.train.loop import LoopResult, Trainee, run_loop
+from luthier.train.step import validation_loss
+from luthier.types import Check
+from luthier.units import format_count, format_seconds
+from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
+from luthier.workflows.before_training import BaseAnswers, check_data, data_findings, preflight, stop_test_answers
+from luthier.workflows.finish import finish
+from luthier.workflows.recording import LoggedReporter, Recorder, forget_after, record_checks, stop_if_failed
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished training.
+
+    Attributes:
+        run: The run folder.
+        verdict: verified when every check passed, else unverified.
+        seconds: Wall time of the whole command.
+        steps: Optimiser steps done.
+        train_loss: Of the last step, nats per trained token.
+        validation_loss: Of the result; None without validation rows.
+        result: Folder with the adapter or model.
+        result_step: Step whose weights the result holds.
+    """
+
+    run: Path
+    verdict: str
+    seconds: float
+    steps: int
+    train_loss: float | None
+    validation_loss: float | None
+    result: Path
+    result_step: int
+    report: Path
+    checks: list[Check] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        failed = [c.name for c in self.checks if not c.passed]
+        return {
+            "run": str(self.run),
+            "verdict": self.verdict,
+            "seconds": round(self.seconds, 1),
+            "steps": self.steps,
+            "train_loss": self.train_loss,
+            "validation_loss": self.validation_loss,
+            "result": str(self.result),
+            "result_step": self.result_step,
+            "report": str(self.report),
+            "checks": {"passed": len(self.checks) - len(failed), "failed": len(failed), "failed_names": failed},
+        }
+
+
+def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter | None = None) -> TrainResult:
+    """Train by a recipe.
+
+    Args:
+        recipe: From `luthier.load_recipe`.
+        overwrite: Replace an earlier run of the same name.
+        reporter: Told of progress.
+
+    Raises:
+        InputError: The recipe, the data or the model cannot be used; no run folder was made.
+        CheckFailedError: A check before or during training failed; the folder tells which.
+        Interrupted: A signal; the state is saved.
+    """
+    began = time.perf_counter()
+    reporter = reporter or Silent()
+    resolved = resolve(recipe)
+    path = Path(resolved.run.folder).expanduser() / resolved.run.name
+    refuse_taken_name(path, overwrite)
+    reporter.stage("Read model config, tokenizer and data")
+    inputs = read_inputs(resolved, reporter)
+    data_checks = check_data(inputs)
+    for finding in data_findings(inputs):
+        reporter.say(f"{finding.message} {finding.fix}", "warning")
+    folder = RunFolder.create(path, overwrite=overwrite) if inputs.ranks.is_main else RunFolder(path)
+    inputs.ranks.barrier()
+    _write_inputs(folder, recipe, inputs)
+    manifest = _new_manifest(inputs)
+    manifest.save(folder)
+    return _run(folder, manifest, inputs, data_checks, reporter, resume=False, began=began)
+
+
+def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
+    """Continue an interrupted run from its last checkpoint; the result is that of an uninterrupted one.
+
+    Raises:
+        RunError: There is no such run, it has no checkpoint, it is finished, or recipe, data or model have changed.
+    """
+    began = time.perf_counter()
+    reporter = reporter or Silent()
+    folder = RunFolder.open(run)
+    manifest = Manifest.load(folder)
+    store = CheckpointStore(folder / "checkpoints")
+    if manifest.status == "finished":
+        raise RunError(f"{folder.name} is finished ({manifest.verdict}). Its report: {folder / 'report.html'}")
+    last = store.last
+    if last is None:
+        raise RunError(f"{folder.name} has no checkpoint to continue from. Start it again: luthier train … --overwrite")
+    torch.set_num_threads(store.read_position(last).num_threads)
+    resolved = resolve(load_recipe(folder / "recipe.resolved.yaml"))
+    reporter.stage("Read model config, tokenizer and data")
+    inputs = read_inputs(resolved, reporter)
+    manifest = manifest.model_copy(update={"status": "running", "error": None})
+    manifest.save(folder)
+    return _run(folder, manifest, inputs, [], reporter, resume=True, began=began)
+
+
+def refuse_taken_name(path: Path, overwrite: bool) -> None:
+    """Raise RunError early if a run of this name holds work; a run that failed before its first step holds none."""
+    if overwrite or not path.exists():
+        return
+    if (path / "run.json").is_file():
+        earlier = Manifest.load(RunFolder(path))
+        if earlier.status == "failed" and earlier.step == 0 and not (path / "checkpoints" / "index.json").is_file():
+            shutil.rmtree(path)
+            return
+    raise RunError(
+        f"A run named '{path.name}' exists already in {path.parent}. Choose another run.name, "
+        f"continue it with: luthier train --resume {path.name}, or pass --overwrite."
+    )
+
+
+def _method(recipe: Recipe) -> str:
+    parameters = "full" if recipe.is_full else recipe.adapter.kind
+    return f"{recipe.objective.name} · {parameters}"
+
+
+def _new_manifest(inputs: Inputs) -> Manifest:
+    notes = list(inputs.source.notes)
+    if any(path.startswith("demo:") for path in inputs.recipe.data.train):
+        notes.append("The data of this run are generated by Luthier's own code.")
+    return Manifest(
+        name=inputs.recipe.run.name,
+        status="running",
+        base_model=inputs.recipe.model.name,
+        method=_method(inputs.recipe),
+        created_at=now(),
+        luthier_version=__version__,
+        total_steps=inputs.total_steps,
+        summary={"notes": notes, "compute": inputs.placement.compute, "device": str(inputs.placement.device)},
+    )
+
+
+def _write_inputs(folder: RunFolder, recipe: LoadedRecipe, inputs: Inputs) -> None:
+    if not inputs.ranks.is_main:
+        return
+    if recipe.path is not None:
+        shutil.copyfile(recipe.path, folder / "recipe.yaml")
+    folder.write_text("recipe.resolved.yaml", dump_resolved(inputs.recipe, recipe.origins))
+    device = inputs.placement.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    folder.write_json("environment.json", {**describe_environment(name), "num_threads": torch.get_num_threads()})
+    folder.write_json("data.json", inputs.data.report.to_json())
+    inputs.contract.save(folder.path)
+
+
+def _run(
+    folder: RunFolder,
+    manifest: Manifest,
+    inputs: Inputs,
+    data_checks: list[Check],
+    reporter: Reporter,
+    *,
+    resume: bool,
+    began: float,
+) -> TrainResult:
+    """The part that has a folder: whatever happens in it is written into run.json."""
+    logged = LoggedReporter(reporter, folder)
+    try:
+        record_checks(folder, logged, data_checks)
+        stop_if_failed("data", data_checks)
+        result = _train_in(folder, manifest, inputs, logged, resume=resume, began=began)
+    except Interrupted as interruption:
+        _end(folder, "interrupted", str(interruption))
+        raise
+    except (LuthierError, KeyboardInterrupt, torch.OutOfMemoryError, OSError) as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        _end(folder, status, str(error) or type(error).__name__)
+        raise
+    return result
+
+
+def _end(folder: RunFolder, status: Any, error: str) -> None:
+    ended = Manifest.load(folder).model_copy(update={"status": status, "error": error, "finished_at": now()})
+    ended.save(folder)
+
+
+def _train_in(
+    folder: RunFolder, manifest: Manifest, inputs: Inputs, reporter: Reporter, *, resume: bool, began: float
+) -> TrainResult:
+    reporter.stage("Load the model")
+    built = build_model(inputs)
+    trained, total = describe_training(built.model)
+    reporter.say(
+        f"{format_count(trained)} of {format_count(total)} parameters are trained in {inputs.placement.compute} on "
+        f"{inputs.placement.device}; attention: {built.route_reason}."
+    )
+    base_fingerprint = frozen_fingerprint(built.model)
+    trainee = build_trainee(inputs, built, base_fingerprint)
+    store = CheckpointStore(folder / "checkpoints")
+    if resume:
+        start = _restore(folder, store, trainee, reporter)
+        base_answers = BaseAnswers.load(folder, inputs)
+    else:
+        start = (0, 0.0)
+        reporter.stage("Preflight")
+        checks = preflight(folder, inputs, built, trainee, reporter)
+        stop_if_failed("preflight", checks)
+        base_answers = stop_test_answers(inputs, built, reporter)
+        base_answers.save(folder)
+        _first_validation(folder, trainee, reporter)
+    loop = _loop(folder, manifest, inputs, trainee, store, reporter, start)
+    if loop.stopped_by is not None:
+        raise Interrupted(
+            loop.stopped_by,
+            f"Stopped after step {loop.step} of {inputs.total_steps}; the state is saved. "
+            f"Continue with: luthier train --resume {folder.name}",
+        )
+    return _finish(
+        folder, manifest, inputs, built, trainee, store, loop, base_answers, base_fingerprint, reporter, began
+    )
+
+
+def _restore(folder: RunFolder, store: CheckpointStore, trainee: Trainee, reporter: Reporter) -> tuple[int, float]:
+    last = store.last
+    assert last is not None
+    refuse_mismatch(store.read_position(last).fingerprints, trainee.fingerprints)
+    position = store.restore(last, trainee.optimizer, rng=True)
+    trainee.loss_scale.scale, trainee.loss_scale.good_steps = position.loss_scale, position.loss_scale_good_steps
+    if trainee.ranks.is_main:
+        forget_after(folder, position.step)
+    reporter.say(f"Continuing after step {position.step}.")
+    return position.step, position.seconds
+
+
+def _first_validation(folder: RunFolder, trainee: Trainee, reporter: Reporter) -> None:
+    """Loss of the untrained model: what the result is held against."""
+    if not len(trainee.feed.validation):
+        return
+    batches = trainee.feed.validation_batches()
+    loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
+    if trainee.ranks.is_main:
+        tokens = sum(b.num_tokens for b in batches)
+        folder.append_line("metrics.jsonl", {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens})
+    reporter.say(f"Validation loss before training: {loss:.4f}.")
+
+
+def _loop(
+    folder: RunFolder,
+    manifest: Manifest,
+    inputs: Inputs,
+    trainee: Trainee,
+    store: CheckpointStore,
+    reporter: Reporter,
+    start: tuple[int, float],
+) -> LoopResult:
+    step, seconds = start
+    reporter.stage("Train")
+    first_steps = FirstSteps(trainee.optimizer, inputs.total_steps) if step == 0 else None
+    recorder = Recorder(folder, manifest, reporter, first_steps, inputs.ranks.is_main)
+    with stop_on_signal() as stop:
+        loop = run_loop(trainee, rhythm(inputs), store, recorder, stop, start_step=step, start_seconds=seconds)
+    manifest.step, manifest.seconds = loop.step, loop.seconds
+    if inputs.ranks.is_main:
+        manifest.save(folder)
+    reporter.say(f"{loop.step} steps in {format_seconds(loop.seconds)}.")
+    return loop
+
+
+def _finish(
+    folder: RunFolder,
+    manifest: Manifest,
+    inputs: Inputs,
+    built: BuiltModel,
+    trainee: Trainee,
+    store: CheckpointStore,
+    loop: LoopResult,
+    base_answers: BaseAnswers,
+    base_fingerprint: str,
+    reporter: Reporter,
+    began: float,
+) -> TrainResult:
+    done = finish(folder, inputs, built, trainee, store, base_answers, base_fingerprint, reporter)
+    checks = folder.checks()
+    verdict = "verified" if all(c.passed for c in checks) else "unverified"
+    manifest.status, manifest.verdict, manifest.finished_at = "finished", verdict, now()
+    manifest.result, manifest.result_step = done.which, done.step
+    manifest.summary |= {"train_loss": done.train_loss, "validation_loss": done.validation_loss, **done.summary}
+    manifest.summary |= {"trained_parameters": sum(p.numel() for p in trained_parameters(built.model).values())}
+    manifest.save(folder)
+    from luthier.pages.report import write_report
+
+    report = write_report(folder.path)
+    return TrainResult(
+        run=folder.path,
+        verdict=verdict,
+        seconds=time.perf_counter() - began,
+        steps=loop.step,
+        train_loss=done.train_loss,
+        validation_loss=done.validation_loss,
+        result=done.folder,
+        result_step=done.step,
+        report=report,
+        checks=checks,
+    )
