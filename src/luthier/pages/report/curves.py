@@ -1,0 +1,89 @@
+"""The training curves: loss, learning rate, gradient norm, speed and memory from metrics.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from luthier.pages.report.chart import LineChart, Series, line_chart
+from luthier.pages.report.words import number
+from luthier.runs.folder import RunFolder
+from luthier.units import GIB, MIB, format_bytes, format_count, format_seconds
+
+
+@dataclass(frozen=True)
+class TrainingView:
+    """Curves, and the figures that sum them up (name, value)."""
+
+    loss: LineChart
+    small: tuple[LineChart, ...]
+    facts: tuple[tuple[str, str], ...]
+
+
+def read_training(folder: RunFolder) -> TrainingView | None:
+    """None where no step has been made."""
+    records = list(folder.read_lines("metrics.jsonl"))
+    train = [r for r in records if r["kind"] == "train"]
+    validation = [r for r in records if r["kind"] == "validation"]
+    loss = line_chart(
+        "Loss",
+        [
+            Series("training", "train", _values(train, "loss")),
+            Series("validation", "validation", _values(validation, "loss"), dots=True),
+        ],
+        unit="nats per trained token",
+    )
+    if loss is None:
+        return None
+    charts = [
+        line_chart(
+            "Learning rate", [Series("learning rate", "plain", _values(train, "learning_rate"))], from_zero=True
+        ),
+        line_chart("Gradient norm", [Series("gradient norm", "plain", _values(train, "grad_norm"))], from_zero=True),
+        line_chart(
+            "Speed",
+            [
+                Series("all tokens", "plain", _values(train, "tokens_per_second")),
+                Series("trained tokens", "validation", _values(train, "supervised_tokens_per_second")),
+            ],
+            unit="tokens per second",
+            from_zero=True,
+            show=format_count,
+        ),
+        _memory(train),
+    ]
+    return TrainingView(loss, tuple(chart for chart in charts if chart is not None), _facts(train, validation))
+
+
+def _memory(train: Sequence[dict[str, Any]]) -> LineChart | None:
+    """In the unit in which the axis gets round labels."""
+    values = _values(train, "memory_bytes")
+    size, unit = (GIB, "GiB") if any(y >= GIB for _, y in values) else (MIB, "MiB")
+    scaled = [(x, y / size) for x, y in values]
+    return line_chart("Memory", [Series("memory", "plain", scaled)], unit=unit, from_zero=True)
+
+
+def _values(records: Sequence[dict[str, Any]], key: str) -> list[tuple[float, float]]:
+    return [(r["step"], float(r[key])) for r in records if r.get(key) is not None]
+
+
+def _facts(train: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]) -> tuple[tuple[str, str], ...]:
+    facts: list[tuple[str, str]] = []
+    if train:
+        seconds = sum(r["seconds"] for r in train)
+        tokens, supervised = (sum(r[key] for r in train) for key in ("tokens", "supervised_tokens"))
+        facts += [
+            ("Steps", number(train[-1]["step"])),
+            ("Tokens seen", format_count(tokens)),
+            ("of these trained", format_count(supervised)),
+            ("Time in steps", format_seconds(seconds)),
+            ("Tokens per second", number(round(tokens / seconds)) if seconds else "–"),
+        ]
+        memory = [r["memory_bytes"] for r in train if r.get("memory_bytes") is not None]
+        if memory:
+            facts.append(("Peak memory", format_bytes(max(memory))))
+    if validation:
+        best = min(validation, key=lambda r: r["loss"])
+        facts.append(("Best validation loss", f"{number(best['loss'])} at step {number(best['step'])}"))
+    return tuple(facts)

@@ -1,0 +1,249 @@
+"""The evaluation part of the report: contenders, differences, groups of questions, and the answers themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from luthier.pages.report.chart import Bar, score_bar
+from luthier.pages.report.words import interval_points, number, page_bytes, percent, points, shortened, text_of
+from luthier.runs.folder import RunFolder
+
+Outcome = Literal["regression", "fixed", "wrong", "right"]
+# In the order of interest: what got worse, what is still wrong, what got better, what was right all along.
+OUTCOMES: tuple[Outcome, ...] = ("regression", "wrong", "fixed", "right")
+MOST_EXAMPLES = 240
+EXAMPLES_BYTES = 700_000
+
+
+@dataclass(frozen=True)
+class ContenderView:
+    """One contender's score."""
+
+    name: str
+    title: str
+    mean: float
+    bar: Bar
+    score: str
+    interval: str
+    stopped: str
+    answer_tokens: str
+
+
+@dataclass(frozen=True)
+class DifferenceView:
+    """One paired comparison; `scale` holds where zero, mean and interval lie, in percent."""
+
+    title: str
+    points: str
+    interval: str
+    verdict: str
+    needed: str
+    mean_percent: float
+    low_percent: float
+    high_percent: float
+
+
+@dataclass(frozen=True)
+class GroupView:
+    """Scores of all contenders in one group of questions: (score in words, bar) for each."""
+
+    name: str
+    num_rows: int
+    cells: tuple[tuple[str, Bar], ...]
+
+
+@dataclass(frozen=True)
+class SliceView:
+    """One way to group the questions."""
+
+    name: str
+    groups: tuple[GroupView, ...]
+
+
+@dataclass(frozen=True)
+class AnswerView:
+    """One answer to one question."""
+
+    contender: str
+    title: str
+    text: str
+    is_right: bool
+    score: str
+    why: str
+    was_cut: bool
+
+
+@dataclass(frozen=True)
+class ExampleView:
+    """One question with all answers to it."""
+
+    id: str
+    question: str
+    reference: str
+    slices: str
+    outcome: Outcome
+    answers: tuple[AnswerView, ...]
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One evaluated task. `summary` is the record itself, for the verdict."""
+
+    name: str
+    metric: str
+    summary: Mapping[str, Any]
+    num_rows: int
+    contenders: tuple[ContenderView, ...]
+    differences: tuple[DifferenceView, ...]
+    slices: tuple[SliceView, ...]
+    examples: tuple[ExampleView, ...]
+    counts: Mapping[Outcome, int]
+    prompts: tuple[tuple[str, str], ...]
+
+    @property
+    def num_answered(self) -> int:
+        """Questions with answers, shown or not."""
+        return sum(self.counts.values())
+
+
+def read_tasks(folder: RunFolder) -> list[TaskView] | None:
+    """All evaluations of a run; None where there is none."""
+    names = sorted(path.parent.name for path in (folder / "evaluation").glob("*/summary.json"))
+    return [_task(folder, name) for name in names] or None
+
+
+def _task(folder: RunFolder, name: str) -> TaskView:
+    summary = folder.read_json(f"evaluation/{name}/summary.json")
+    metric = summary["metric"]
+    contenders = summary["contenders"]
+    titles = {key: entry["title"] for key, entry in contenders.items()}
+    examples = list(_examples(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles))
+    return TaskView(
+        name=summary["task"],
+        metric=metric.replace("_", " "),
+        summary=summary,
+        num_rows=summary["num_rows"],
+        contenders=tuple(_contender(key, entry, entry[metric]) for key, entry in contenders.items()),
+        differences=tuple(_difference(c, titles) for c in summary["comparisons"]),
+        slices=tuple(_slices(contenders)),
+        examples=tuple(chosen_examples(examples)),
+        counts=Counter(example.outcome for example in examples),
+        prompts=tuple(_first_prompts(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles)),
+    )
+
+
+def _contender(name: str, entry: Mapping[str, Any], mean: float) -> ContenderView:
+    return ContenderView(
+        name=name,
+        title=sentence_case(entry["title"]),
+        mean=mean,
+        bar=score_bar(mean, entry["low"], entry["high"]),
+        score=percent(mean, 1),
+        interval=f"{100 * entry['low']:.1f}…{100 * entry['high']:.1f} %",
+        stopped=percent(entry["share_stopped"]) if "share_stopped" in entry else "",
+        answer_tokens=number(round(entry["mean_answer_tokens"], 1)) if "mean_answer_tokens" in entry else "",
+    )
+
+
+def sentence_case(text: str) -> str:
+    """First letter large, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
+def _difference(comparison: Mapping[str, Any], titles: Mapping[str, str]) -> DifferenceView:
+    mean, low, high = (comparison["difference"][key] for key in ("mean", "low", "high"))
+    undecided = comparison["verdict"] in ("no evidence", "too few rows")
+    needed = comparison.get("rows_needed")
+    return DifferenceView(
+        title=f"{sentence_case(titles[comparison['first']])} − {titles[comparison['second']]}",
+        points=points(mean, 1),
+        interval=interval_points(low, high, 1),
+        verdict=comparison["verdict"],
+        needed=f"about {number(needed)} questions would show a difference of this size" if undecided and needed else "",
+        mean_percent=_on_scale(mean),
+        low_percent=_on_scale(low),
+        high_percent=_on_scale(high),
+    )
+
+
+def _on_scale(difference: float) -> float:
+    """−1…1 → 0…100."""
+    return round(50 * (1 + min(max(difference, -1.0), 1.0)), 2)
+
+
+def _slices(contenders: Mapping[str, Mapping[str, Any]]) -> Iterable[SliceView]:
+    first = next(iter(contenders.values()))
+    for slice_name, groups in first.get("slices", {}).items():
+        views = []
+        for group, entry in groups.items():
+            means = [c["slices"][slice_name][group]["mean"] for c in contenders.values()]
+            cells = tuple((percent(mean), score_bar(mean, mean, mean)) for mean in means)
+            views.append(GroupView(group, entry["num_rows"], cells))
+        yield SliceView(slice_name, tuple(views))
+
+
+def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> Iterable[ExampleView]:
+    by_id: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        by_id.setdefault(line["id"], []).append(line)
+    for row_id, answers in by_id.items():
+        first = answers[0]
+        yield ExampleView(
+            id=row_id,
+            question=shortened(first["question"]),
+            reference=shortened(text_of(first["reference"])),
+            slices=" · ".join(f"{name}: {group}" for name, group in first["slices"].items()),
+            outcome=outcome({a["contender"]: a["score"] for a in answers}),
+            answers=tuple(
+                AnswerView(
+                    contender=a["contender"],
+                    title=sentence_case(titles[a["contender"]]),
+                    text=shortened(a["answer"]),
+                    is_right=a["score"] >= 1,
+                    score="" if a["score"] in (0, 1) else percent(a["score"]),
+                    why=shortened(a["why"], 400),
+                    was_cut=a["finish_reason"] == "length",
+                )
+                for a in answers
+            ),
+        )
+
+
+def outcome(scores: Mapping[str, float]) -> Outcome:
+    """What tuning did to one question, against the base model with the bare question."""
+    tuned = scores.get("tuned", 0.0)
+    base = scores.get("base", tuned)
+    if tuned != base:
+        return "fixed" if tuned > base else "regression"
+    return "right" if tuned >= 1 else "wrong"
+
+
+def chosen_examples(examples: Sequence[ExampleView]) -> list[ExampleView]:
+    """As many as the page has room for: some of each outcome, regressions first."""
+    by_outcome = {name: [e for e in examples if e.outcome == name] for name in OUTCOMES}
+    share = MOST_EXAMPLES // len(OUTCOMES)
+    in_order = [e for name in OUTCOMES for e in by_outcome[name][:share]]
+    in_order += [e for name in OUTCOMES for e in by_outcome[name][share:]]
+    kept: list[ExampleView] = []
+    room = EXAMPLES_BYTES
+    for example in in_order[:MOST_EXAMPLES]:
+        texts = [t for a in example.answers for t in (a.title, a.text, a.why)]
+        room -= page_bytes(example.question, example.reference, *texts) + 900
+        if room < 0:
+            break
+        kept.append(example)
+    return sorted(kept, key=lambda e: OUTCOMES.index(e.outcome))
+
+
+def _first_prompts(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """The exact text each contender got for the first question."""
+    seen: set[str] = set()
+    for line in lines:
+        if line["contender"] not in seen:
+            seen.add(line["contender"])
+            yield sentence_case(titles[line["contender"]]), shortened(line["prompt"], 12_000)
+        if len(seen) == len(titles):
+            return

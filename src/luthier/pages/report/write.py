@@ -1,0 +1,148 @@
+"""Reads a run folder, lays out the page, writes report.html."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from luthier.errors import RunError
+from luthier.pages.report.curves import read_training
+from luthier.pages.report.evaluation import TaskView, read_tasks
+from luthier.pages.report.records import read_data, read_environment, read_recipe, read_samples, show_checks
+from luthier.pages.report.section import build_section
+from luthier.pages.report.verdict import verdict
+from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest, now
+from luthier.units import format_count, format_seconds
+
+HERE = Path(__file__).parent
+
+
+def write_report(run: Path) -> Path:
+    """Write ``report.html`` into a run folder from what is in the folder alone.
+
+    Parts that the run has not written (it was interrupted, nothing was evaluated) are named as missing in the page.
+
+    Returns:
+        Path of the page.
+
+    Raises:
+        RunError: There is no run at `run`, or its run.json cannot be read.
+    """
+    folder = RunFolder.open(run)
+    folder.write_text("report.html", _render(_view(folder)))
+    return folder / "report.html"
+
+
+def _view(folder: RunFolder) -> dict[str, Any]:
+    manifest = _manifest(folder)
+    evaluation = build_section(
+        lambda: read_tasks(folder),
+        files="evaluation/",
+        absent=f"This run has not been evaluated. Run: luthier evaluate {folder.name}",
+    )
+    checks = build_section(folder.checks, files="checks.jsonl", absent="")
+    tasks, made = evaluation.content or [], checks.content or []
+    return {
+        "manifest": manifest,
+        "written_at": now(),
+        "verdict": verdict(manifest, tasks, made),
+        "facts": _facts(manifest),
+        "notes": [str(note) for note in manifest.summary.get("notes", [])],
+        "evaluation": evaluation,
+        "training": build_section(
+            lambda: read_training(folder), files="metrics.jsonl", absent="No step of the training has been recorded."
+        ),
+        "checks": build_section(
+            lambda: show_checks(made), files="checks.jsonl", absent=checks.absent or "No checks have been recorded."
+        ),
+        "samples": build_section(
+            lambda: read_samples(folder),
+            files="samples.jsonl",
+            absent="No answers of the tuned model have been recorded; they are written at the end of a run.",
+        ),
+        "data": build_section(
+            lambda: read_data(folder), files="data.json", absent="The run ended before its data were recorded."
+        ),
+        "recipe": build_section(
+            lambda: read_recipe(folder),
+            files="recipe.resolved.yaml",
+            absent="The run ended before its recipe was recorded.",
+        ),
+        "environment": build_section(
+            lambda: read_environment(folder),
+            files="environment.json",
+            absent="The run ended before its environment was recorded.",
+        ),
+        "commands": next_commands(manifest, folder.name, tasks),
+    }
+
+
+def _manifest(folder: RunFolder) -> Manifest:
+    try:
+        return Manifest.load(folder)
+    except (ValueError, TypeError) as error:
+        raise RunError(f"{folder / 'run.json'} is not the record of a run: {error}") from error
+
+
+def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+    facts = [
+        ("Base model", manifest.base_model),
+        ("Method", manifest.method),
+        ("Begun", manifest.created_at.replace("T", " ").replace("+00:00", " UTC")),
+        ("Training time", format_seconds(manifest.seconds)),
+    ]
+    if manifest.result is not None:
+        facts.append(("Result", f"{manifest.result} weights, step {manifest.result_step} of {manifest.total_steps}"))
+    trained = manifest.summary.get("trained_parameters")
+    if isinstance(trained, int):
+        facts.append(("Parameters trained", format_count(trained)))
+    return facts
+
+
+def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
+    """What to type next (command, what it does), by the state of the run."""
+    if manifest.status in ("interrupted", "running"):
+        return [
+            (f"luthier train --resume {run}", "continue after the last checkpoint"),
+            ("luthier runs", "list all runs"),
+        ]
+    if manifest.status == "failed":
+        return [
+            (f"luthier train --resume {run}", "continue after the last checkpoint, once the cause is removed"),
+            ("luthier runs", "list all runs"),
+        ]
+    evaluate = f"luthier evaluate {run}"
+    return [
+        (evaluate, "measure it again" if tasks else "compare it with its base model"),
+        ("luthier runs", "list all runs with their verdicts"),
+        (
+            "luthier train recipes/sft_lora.yaml data.train=my_chats.jsonl run.name=my-first-run",
+            "train on data of your own",
+        ),
+    ]
+
+
+def _render(view: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["as_json"] = lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    style = (HERE / "report.css").read_text(encoding="utf-8")
+    script = (HERE / "report.js").read_text(encoding="utf-8")
+    # The hashes let exactly this style and this script run, and nothing that came in with an answer or a prompt.
+    policy = (
+        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return environment.get_template("report.html.j2").render(view, style=style, script=script, policy=policy)
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
