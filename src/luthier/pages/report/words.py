@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 LONGEST_TEXT = 1200
+NO_BREAK, THIN_NO_BREAK = "\u00a0", "\u202f"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -16,7 +17,7 @@ def percent(share: float, decimals: int = 0) -> str:
     value = 100 * share
     if decimals == 0 and ((0 < value < 0.5) or (99.5 <= value < 100)):
         decimals = 1
-    return f"{value:.{decimals}f} %"
+    return f"{value:.{decimals}f}{NO_BREAK}%"
 
 
 def points(difference: float, decimals: int = 0) -> str:
@@ -36,17 +37,18 @@ def interval_points(low: float, high: float, decimals: int = 0) -> str:
 
 def number(value: float) -> str:
     """Four significant digits: ``0.0002``, ``12.35``, ``1 234 567``; below 0.0001 with an exponent: ``2.3 × 10⁻⁷``."""
+    if not math.isfinite(value):
         return str(value)
     if value == 0:
         return "0"
     if float(value).is_integer() and abs(value) < 1e15:
-        return f"{int(value):,}".replace(",", " ").replace("-", "−")
+        return f"{int(value):,}".replace(",", THIN_NO_BREAK).replace("-", "−")
     if abs(value) >= 10_000:
-        return f"{value:,.0f}".replace(",", " ").replace("-", "−")
+        return f"{value:,.0f}".replace(",", THIN_NO_BREAK).replace("-", "−")
     if abs(value) < 1e-4:
         mantissa, exponent = f"{value:.2e}".split("e")
         shown = mantissa.rstrip("0").rstrip(".").replace("-", "−")
-        return f"{shown} × 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+        return f"{shown}{NO_BREAK}×{NO_BREAK}10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
     return f"{value:.4g}".replace("-", "−")
 
 
