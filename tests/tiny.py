@@ -76,3 +76,58 @@ def plain_sums(model: torch.nn.Module, rows: Sequence[Example]) -> tuple[torch.T
         total = total - (logp.gather(1, ids[0, 1:, None])[:, 0] * w).sum()
         weight += float(w.sum())
     return total, weight
+
+
+def tiny_tokenizer() -> Any:
+    """Byte-level BPE with ChatML markers and a ChatML template, trained on a few sentences."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=384,
+        special_tokens=["<pad>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+    )
+    backend.train_from_iterator(
+        ["SELECT name FROM customers WHERE city = 'Oslo';", "user assistant system", "the colour of"], trainer
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<|im_end|>")
+    tokenizer.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>\n' }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    )
+    return tokenizer
+
+
+def save_tiny_model(folder: Any, family: str = "llama-tied", **overrides: Any) -> Any:
+    """A model folder in Hugging Face layout with `tiny_tokenizer`; trains in milliseconds."""
+    tokenizer = tiny_tokenizer()
+    ids = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+    model = tiny_model(family, vocab_size=len(tokenizer), max_position_embeddings=512, **ids, **overrides)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.div_(4.0)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+COLOURS = ["red", "green", "blue", "grey", "pink", "gold", "teal", "plum"]
+
+
+def write_chat_rows(path: Any, num_rows: int = 48) -> Any:
+    """A jsonl file of short conversations of uneven length."""
+    import json
+
+    with open(path, "w", encoding="utf-8") as file:
+        for i in range(num_rows):
+            colour = COLOURS[i % len(COLOURS)]
+            question = f"What is the colour of thing {i}?" + " Please answer." * (i % 4)
+            answer = f"Thing {i} is {colour}." + " Yes." * (i % 3)
+            messages = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            file.write(json.dumps({"messages": messages}) + "\n")
+    return path

@@ -77,7 +77,7 @@ def verify_resume(
 
 
 def _luthier() -> list[str]:
-    return [sys.executable, "-m", "luthier.cli.app"]
+    return [sys.executable, "-m", "luthier"]
 
 
 def _train_command(recipe: LoadedRecipe, place: Path, name: str, half_steps: int) -> list[str]:
