@@ -37,20 +37,28 @@ def make_optimizer(model: torch.nn.Module) -> MasterAdamW:
     )
 
 
-def assert_same_gradients(ours: dict[str, torch.Tensor], reference: dict[str, torch.Tensor], limit: float = 1e-5) -> None:
+def assert_same_gradients(
+    ours: dict[str, torch.Tensor], reference: dict[str, torch.Tensor], limit: float = 1e-5
+) -> None:
     assert ours.keys() == reference.keys()
     scale = max(float(g.norm()) for g in reference.values())
     assert scale > 0
     for name, gradient in reference.items():
         difference = float((ours[name] - gradient).norm())
         # relative to the tensor, or for tensors whose true gradient is zero (e.g. key biases) to the whole gradient
-        assert difference <= limit * max(float(gradient.norm()), 1e-2 * scale), (name, difference, float(gradient.norm()))
+        assert difference <= limit * max(float(gradient.norm()), 1e-2 * scale), (
+            name,
+            difference,
+            float(gradient.norm()),
+        )
 
 
 def with_lora(family: str, seed: int = 0) -> torch.nn.Module:
     """PEFT LoRA whose B is not zero, else A's gradient would be zero and untested."""
     model = tiny_model(family).requires_grad_(False)
-    peft_model = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear"))
+    peft_model = get_peft_model(
+        model, LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear")
+    )
     torch.manual_seed(seed + 1)
     for name, parameter in trained_parameters(peft_model).items():
         if "lora_B" in name:
@@ -170,7 +178,9 @@ def test_bf16_copies_follow_fp32_masters() -> None:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step(1e-7)
     moved = [not torch.equal(before[n], m) for n, m in optimizer.masters.items()]
-    copies_equal_rounded = [torch.equal(p, optimizer.masters[n].to(torch.bfloat16)) for n, p in optimizer.parameters.items()]
+    copies_equal_rounded = [
+        torch.equal(p, optimizer.masters[n].to(torch.bfloat16)) for n, p in optimizer.parameters.items()
+    ]
     assert all(moved)
     assert all(copies_equal_rounded)
 
@@ -194,5 +204,7 @@ def test_other_reductions_equal_closed_form(family: str) -> None:
 def test_only_what_is_wanted_is_computed(name: str) -> None:
     wanted = {"logprob": False, name: True}
     scores = make_scorer(tiny_model("llama"))(collate(random_rows([6])), Want(**wanted))
-    present = {field for field in ("logprob_S", "entropy_S", "vocab_mean_S", "hidden_SH") if getattr(scores, field) is not None}
+    present = {
+        field for field in ("logprob_S", "entropy_S", "vocab_mean_S", "hidden_SH") if getattr(scores, field) is not None
+    }
     assert {p.rsplit("_", 1)[0] for p in present} == {name}
