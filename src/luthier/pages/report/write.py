@@ -45,7 +45,11 @@ def _view(folder: RunFolder) -> dict[str, Any]:
     evaluation = build_section(
         lambda: read_tasks(folder),
         files="evaluation/",
-        absent=f"This run has not been evaluated. Run: luthier evaluate {folder.name}",
+        absent=(
+            f"This run has not been evaluated yet. Run: luthier evaluate {folder.name}"
+            if manifest.status == "finished"
+            else "The run has not come to its end, so there is no result to evaluate yet."
+        ),
     )
     checks = build_section(folder.checks, files="checks.jsonl", absent="")
     tasks, made = evaluation.content or [], checks.content or []
