@@ -11,22 +11,33 @@ import sqlite3
 from datetime import date, timedelta
 
 CITIES = (
-    "Lisbon", "Berlin", "Oslo", "Madrid", "Vienna", "Dublin", "Prague", "Athens",
-    "Warsaw", "Zurich", "Ghent", "Turin",
+    "Lisbon", "Berlin", "Oslo", "Madrid", "Vienna", "Dublin", "Prague", "Athens", "Lyon", "Porto", "Malmo", "Genoa",
+    "Bergen", "Seville", "Krakow", "Leeds", "Warsaw", "Zurich", "Ghent", "Turin",
 )  # fmt: skip
-SEGMENTS = ("student", "business", "family", "senior", "school", "club")
-CATEGORIES = ("Garden", "Kitchen", "Toys", "Office", "Sports", "Music", "Lighting", "Travel", "Pets", "Camping")
-BRANDS = ("Lumo", "Arden", "Kestrel", "Nordal", "Tivoli", "Mira", "Osprey", "Calla", "Vesper", "Quill")
-STATUSES = ("pending", "shipped", "delivered", "cancelled", "returned", "paid")
-CHANNELS = ("web", "app", "phone", "store", "email", "partner")
+SEGMENTS = ("student", "business", "family", "senior", "hotel", "museum", "school", "club")
+CATEGORIES = (
+    "Garden", "Kitchen", "Toys", "Office", "Sports", "Music", "Books", "Bath", "Fashion", "Tools",
+    "Lighting", "Travel", "Pets", "Camping",
+)  # fmt: skip
+BRANDS = (
+    "Lumo", "Arden", "Kestrel", "Nordal", "Tivoli", "Mira", "Bravo", "Solen", "Hask", "Pinto",
+    "Osprey", "Calla", "Vesper", "Quill",
+)  # fmt: skip
+STATUSES = ("pending", "shipped", "delivered", "cancelled", "packed", "refunded", "returned", "paid")
+CHANNELS = ("web", "app", "phone", "store", "chat", "market", "email", "partner")
 
 FIRST_DAY = date(2023, 1, 1)
 NUM_DAYS = 730
 
-_FIRST_NAMES = ("Ana", "Ben", "Clara", "David", "Eva", "Felix", "Greta", "Hugo", "Ines", "Jonas")
-_LAST_NAMES = ("Adler", "Brandt", "Costa", "Duarte", "Engel", "Fischer", "Gomes", "Haas")
-_PRODUCT_ADJECTIVES = ("Oak", "Steel", "Blue", "Mini", "Soft", "Grand")
-_PRODUCT_NOUNS = ("Lamp", "Chair", "Kettle", "Ball", "Tent", "Flute", "Bag", "Bowl", "Pen", "Rug")
+_FIRST_NAMES = (
+    "Ana", "Ben", "Clara", "David", "Eva", "Felix", "Greta", "Hugo", "Ines", "Jonas",
+    "Karla", "Liam", "Mina", "Nils", "Olga", "Paul",
+)  # fmt: skip
+_LAST_NAMES = ("Adler", "Brandt", "Costa", "Duarte", "Engel", "Fischer", "Gomes", "Haas", "Iversen", "Jansen")
+_PRODUCT_ADJECTIVES = ("Oak", "Steel", "Blue", "Mini", "Soft", "Grand", "Red", "Light", "Smart", "Classic")
+_PRODUCT_NOUNS = (
+    "Lamp", "Chair", "Kettle", "Ball", "Tent", "Flute", "Bag", "Bowl", "Pen", "Rug", "Shelf", "Clock",
+)  # fmt: skip
 
 _SCHEMA = """
 CREATE TABLE customers (customer_id INTEGER PRIMARY KEY, name TEXT, city TEXT, segment TEXT, signup_date TEXT);
@@ -47,7 +58,7 @@ def schema_text() -> str:
 
 
 def build_database() -> sqlite3.Connection:
-    """A new in-memory shop: 80 customers, 60 products, 400 orders, about 800 items. The same on every machine."""
+    """A new in-memory shop: 160 customers, 120 products, 600 orders, about 1,200 items. The same on every machine."""
     generator = random.Random("shop database")
     connection = sqlite3.connect(":memory:")
     connection.executescript(_SCHEMA)
@@ -89,7 +100,7 @@ def _products(generator: random.Random) -> list[tuple[object, ...]]:
 
 
 def _orders(generator: random.Random) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
-    num_orders, num_customers, num_products = 400, 80, 60
+    num_orders, num_customers, num_products = 600, 160, 120
     statuses, channels = _dealt(generator, STATUSES, num_orders), _dealt(generator, CHANNELS, num_orders)
     orders: list[tuple[object, ...]] = []
     items: list[tuple[object, ...]] = []

@@ -89,7 +89,8 @@ def _questions(split: Split) -> Iterator[Question]:
     generator = random.Random(f"questions {split}")
     rounds = {name: itertools.cycle(made) for name, made in combinations(split).items()}
     asked: set[str] = set()
-    for shape in itertools.cycle(SHAPES):
+    round_of_shapes = [shape for shape in SHAPES for _ in range(shape.training_turns if split == "train" else 1)]
+    for shape in itertools.cycle(round_of_shapes):
         for _ in range(ATTEMPTS_PER_QUESTION):
             question = _draw(next(rounds[shape.name]), split, generator, connection)
             if question is not None and question.text not in asked:

