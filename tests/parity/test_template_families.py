@@ -313,7 +313,7 @@ def test_mask_equals_trls_assistant_mask(folder, name):
     assert ours.ids.tolist() == theirs["input_ids"]
     mask = np.asarray(theirs["assistant_masks"], dtype=bool)
     extra = [tokenizer.decode([ours.ids[t]]) for t in np.flatnonzero(mask & ~ours.trained)]
-    # Besides the newline behind an end of turn, TRL learns Phi 3's EOS behind the whole conversation: the server has stopped by then.
+    # Besides the newline behind an end of turn, TRL learns the EOS that Phi 3 writes last: the server has stopped by then.
     assert {text.strip() for text in extra} <= {"", "<eos>" if name.startswith("phi3") else ""}
     assert not (ours.trained & ~mask).any()
 

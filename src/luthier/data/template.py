@@ -294,7 +294,11 @@ class ChatTemplate:
         """Control-token strings that stand in the row's own text. They stay plain text, in training and in serving."""
         found: list[str] = []
         for message in conversation.messages:
-            for text in (message.content, message.thinking or "", json.dumps(message.tool_calls, ensure_ascii=False)):
+            for text in (
+                message.content,
+                message.thinking or "",
+                json.dumps(message.tool_calls, ensure_ascii=False, default=dict),
+            ):
                 found += self._renderer.find_control_tokens(text)
         return found
 
