@@ -16,6 +16,7 @@ from luthier.evaluate.protocol import Task
 from luthier.evaluate.result import TaskResult, save_result
 from luthier.evaluate.run_task import run_task
 from luthier.evaluate.tasks.file_task import load_task_file
+from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
 from luthier.workflows.load_run import load_run
 
@@ -42,6 +43,8 @@ class EvaluationResult:
 def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None = None) -> EvaluationResult:
     """Answer tasks with the base model, the base model with worked examples (where the task has any) and the tuned model.
 
+    The results go into the run folder, and into its report, which is written again.
+
     Args:
         run: Path of a finished run.
         tasks: Built-in names or paths of task files; none: those of the run's recipe.
@@ -53,16 +56,15 @@ def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None 
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
-    chosen = [find_task(name) for name in tasks]
+    chosen = _find_tasks(tasks)
     reporter.stage("Load the run")
     loaded = load_run(run, reporter=reporter)
-    chosen = chosen or [find_task(name) for name in loaded.recipe.evaluate.tasks]
+    chosen = chosen or _find_tasks(loaded.recipe.evaluate.tasks)
     if not chosen:
         raise InputError(
             f"{loaded.folder.name} names no tasks in evaluate.tasks, so say what to measure: --task followed by the path "
             f"of a task file, or by a built-in name ({', '.join(BUILT_IN_TASKS)})."
         )
-    _refuse_equal_names(chosen)
     tuned, base = loaded.engine(), loaded.base_engine()
     results: list[TaskResult] = []
     for task in chosen:
@@ -73,6 +75,7 @@ def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None 
         for comparison in result.comparisons():
             reporter.say(comparison.sentence())
         results.append(result)
+    write_report(loaded.folder.path)
     return EvaluationResult(loaded.folder.path, tuple(results), time.perf_counter() - began)
 
 
@@ -95,10 +98,12 @@ def find_task(name: str) -> Task:
     )
 
 
-def _refuse_equal_names(tasks: Sequence[Task]) -> None:
+def _find_tasks(names_or_paths: Sequence[str]) -> list[Task]:
+    tasks = [find_task(name) for name in names_or_paths]
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise InputError(
             f"Two tasks have the name {', '.join(twice)}; results are kept by name, so give them different ones."
         )
+    return tasks
