@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from luthier.pages.report.words import interval_points, number, percent, points, shortened, text_of
+from luthier.pages.report.words import answer_text, interval_points, number, percent, points, shortened, text_of
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,9 @@ def test_long_texts_say_how_much_is_left_out() -> None:
     assert text.endswith("b" * 10)
     assert "170 characters left out" in text
     assert shortened("short", longest=30) == "short"
+
+
+def test_answers_that_show_nothing_are_described() -> None:
+    assert answer_text("") == "(empty answer)"
+    assert answer_text("\n\n ") == "(nothing but 3 characters of white space)"
+    assert answer_text(" a\n") == " a\n"

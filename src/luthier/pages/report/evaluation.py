@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from luthier.pages.report.chart import Bar, score_bar
-from luthier.pages.report.words import interval_points, number, page_bytes, percent, points, shortened, text_of
+from luthier.pages.report.words import (
+    answer_text,
+    interval_points,
+    number,
+    page_bytes,
+    percent,
+    points,
+    shortened,
+    text_of,
+)
 from luthier.runs.folder import RunFolder
 
 Outcome = Literal["regression", "fixed", "wrong", "right"]
@@ -201,7 +210,7 @@ def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> 
                 AnswerView(
                     contender=a["contender"],
                     title=sentence_case(titles[a["contender"]]),
-                    text=shortened(a["answer"]),
+                    text=answer_text(a["answer"]),
                     is_right=a["score"] >= 1,
                     score="" if a["score"] in (0, 1) else percent(a["score"]),
                     why=shortened(a["why"], 400),

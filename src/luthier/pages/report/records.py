@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.pages.report.chart import Column, histogram
-from luthier.pages.report.words import number, page_bytes, percent, shortened, text_of
+from luthier.pages.report.words import answer_text, number, page_bytes, percent, shortened, text_of
 from luthier.runs.folder import RunFolder
 from luthier.types import Check
 from luthier.units import format_bytes, format_count
@@ -76,9 +76,9 @@ def read_samples(folder: RunFolder) -> list[SampleView] | None:
             prompt=shortened(record["prompt"], 6000),
             prompt_end=_last_lines(record["prompt"]),
             reference=shortened(record["reference"]),
-            base=shortened(record["base"]),
+            base=answer_text(record["base"]),
             base_cut=record["base_finish"] == "length",
-            tuned=shortened(record["tuned"]),
+            tuned=answer_text(record["tuned"]),
             tuned_cut=record["tuned_finish"] == "length",
         )
         room -= page_bytes(view.prompt, view.prompt_end, view.reference, view.base, view.tuned)

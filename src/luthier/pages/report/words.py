@@ -72,6 +72,13 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
     return f"{text[:head]} […{left_out} characters left out…] {text[-tail:]}"
 
 
+def answer_text(text: str) -> str:
+    """An answer as shown; one that shows nothing is described in words."""
+    if text.strip():
+        return shortened(text)
+    return f"(nothing but {len(text)} characters of white space)" if text else "(empty answer)"
+
+
 def page_bytes(*texts: str) -> int:
     """Room that texts take in the page, escaped."""
     return sum(len(html.escape(text).encode()) for text in texts)
