@@ -233,6 +233,7 @@ def _train_in(
         base_answers = BaseAnswers.load(folder, inputs)
     else:
         start = (0, 0.0)
+        torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)  # dropout: the same on every start, other per rank
         reporter.stage("Preflight")
         checks = preflight(folder, inputs, built, trainee, reporter)
         stop_if_failed("preflight", checks)
