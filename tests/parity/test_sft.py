@@ -1,4 +1,4 @@
-"""SFT's loss and every gradient equal plain transformers and PEFT, fp32, to 1e-5 relative: packed, accumulated, uneven lengths."""
+"""SFT's loss and every gradient equal plain transformers and PEFT, fp32, to 1e-5 relative: packed, accumulated, uneven."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from luthier.accel.attention import choose_route, plain_attention
 from luthier.accel.scorer import ScoringModel
 from luthier.data.collate import collate
 from luthier.data.pack import pack
+from luthier.data.prefix import plan_sharing
 from luthier.models.adapters import add_lora, train_all, trained_parameters
 from luthier.models.placement import Placement
 from luthier.objectives.base import Want
@@ -208,3 +209,29 @@ def test_only_what_is_wanted_is_computed(name: str) -> None:
         field for field in ("logprob_S", "entropy_S", "vocab_mean_S", "hidden_SH") if getattr(scores, field) is not None
     }
     assert {p.rsplit("_", 1)[0] for p in present} == {name}
+
+
+@pytest.mark.parametrize("family", ["llama-tied", "qwen2", "mistral-window", "gemma2", "gemma3"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_shared_prefixes_change_neither_loss_nor_gradients(family: str, method: str) -> None:
+    """Rows with a common beginning, run as a tree, against each row alone through plain transformers."""
+    model = with_lora(family) if method == "lora" else train_all(tiny_model(family), torch.float32)
+    rows = random_rows([25, 31, 28, 40, 9])
+    for index, row in enumerate(rows[:4]):
+        (segment,) = row.segments
+        segment.ids[:20] = rows[0].segments[0].ids[:20]
+        segment.weights[:20] = 0.0
+        if index >= 2:  # a second level: two rows have more in common
+            segment.ids[20:26] = rows[2].segments[0].ids[20:26]
+    with plain_attention(model):
+        total, weight = plain_sums(model, rows)
+        (total / weight).backward()
+    reference = {n: p.grad.clone() for n, p in trained_parameters(model).items()}
+    model.zero_grad()
+    optimizer = make_optimizer(model)
+    batch = collate(plan_sharing(rows, 1000))
+    assert batch.segments.has_parents
+    assert batch.num_tokens < batch.num_row_tokens == sum(r.num_tokens for r in rows)
+    logged = accumulate_gradients(make_scorer(model), Sft(), [batch], optimizer, placement=FP32, ranks=Ranks())
+    assert float(logged["loss"]) == pytest.approx(float(total / weight), rel=1e-5)
+    assert_same_gradients(optimizer.gradients(), reference)

@@ -81,7 +81,7 @@ class Batch:
         position_ids_T: Position of each token in its document; a child continues its parent's count.
         segments: Which token belongs to which document.
         targets: What is learnt; see `TargetTable`.
-        rows: For each segment the row of the data set it came from; -1 for fillers.
+        rows: For each segment the row of the data set that it ends; -1 for shared prefixes and fillers.
     """
 
     input_ids_T: Tensor
@@ -94,6 +94,13 @@ class Batch:
     def num_tokens(self) -> int:
         """Tokens that go through the model, each counted once."""
         return self.input_ids_T.shape[0]
+
+    @property
+    def num_row_tokens(self) -> int:
+        """Tokens of the rows as if each stood alone: what the same work would be without shared prefixes."""
+        table = self.segments
+        ends = (i for i, row in enumerate(self.rows) if row >= 0)
+        return sum(table.context_length(i) + table.lengths[i] for i in ends)
 
     @property
     def num_targets(self) -> int:

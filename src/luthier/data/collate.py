@@ -47,7 +47,7 @@ def collate(examples: Sequence[Example]) -> Batch:
             lengths.append(length)
             parents.append(parent)
             context.append(before)
-            rows.append(example.row)
+            rows.append(example.row if segment.row is None else segment.row)
             position += length
     return Batch(
         input_ids_T=_tensor(ids, torch.int64),

@@ -16,11 +16,14 @@ class Segment:
         ids: Token ids, int32.
         weights: float32, same length. The first token of a segment without parent has nothing to predict it: weight 0.
         parent: Index of another segment of the same example, or -1.
+        row: The row this segment ends, where rows were merged into one example (-1: a prefix that several rows share);
+            None: the example's own.
     """
 
     ids: NDArray[np.int32]
     weights: NDArray[np.float32]
     parent: int = -1
+    row: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

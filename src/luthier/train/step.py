@@ -32,6 +32,7 @@ class StepResult:
         grad_norm: Before clipping.
         applied: False where the gradient was not finite and the update was left out.
         num_tokens: Tokens that went through the model, over all ranks.
+        num_row_tokens: Tokens of the rows as if each stood alone; more than `num_tokens` where prefixes are shared.
         num_targets: Supervised tokens among them.
     """
 
@@ -40,6 +41,7 @@ class StepResult:
     grad_norm: float
     applied: bool
     num_tokens: int
+    num_row_tokens: int
     num_targets: int
 
 
@@ -120,12 +122,13 @@ def train_step(
     real = [batch for batch in batches if any(row >= 0 for row in batch.rows)]
     counts = {
         "#tokens": float(sum(b.num_tokens for b in real)),
+        "#row_tokens": float(sum(b.num_row_tokens for b in real)),
         "#targets": float(sum(b.num_targets for b in real)),
     }
     values = ranks.sum({**{name: float(value) for name, value in logged.items()}, **counts})
-    num_tokens, num_targets = int(values.pop("#tokens")), int(values.pop("#targets"))
+    num_tokens, num_row_tokens, num_targets = (int(values.pop(f"#{n}")) for n in ("tokens", "row_tokens", "targets"))
     loss = values.pop("loss")
-    return StepResult(loss, values, update.grad_norm, update.applied, num_tokens, num_targets)
+    return StepResult(loss, values, update.grad_norm, update.applied, num_tokens, num_row_tokens, num_targets)
 
 
 @torch.no_grad()

@@ -155,6 +155,7 @@ def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> T
         budget_tokens=recipe.train.micro_batch_tokens or BUDGET_TOKENS[inputs.placement.device.type],
         seed=recipe.train.seed,
         ranks=inputs.ranks,
+        share_prefixes=not (isinstance(recipe.adapter, LoraSection) and recipe.adapter.dropout > 0),
     )
     return Trainee(
         model=inputs.ranks.wrap(built.scoring, inputs.placement.device),
