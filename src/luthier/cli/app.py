@@ -21,6 +21,7 @@ VERBS: dict[str, Verb] = {
     "train": Verb("luthier.cli.train", "Train as a recipe says, or continue a run."),
     "evaluate": Verb("luthier.cli.evaluate", "Measure a run against its base model."),
     "runs": Verb("luthier.cli.runs", "List runs: state, verdict, losses, size."),
+    "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
     "models": Verb("luthier.cli.models", "List or fetch the models that need no hub."),
     "recipe": Verb("luthier.cli.recipe", "Check a recipe, show its fields, print its schema."),
     "verify": Verb("luthier.cli.verify", "Prove that an interrupted and resumed run equals an uninterrupted one."),

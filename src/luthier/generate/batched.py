@@ -8,7 +8,7 @@ Shape letters: R rows, T slots, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
@@ -92,6 +92,30 @@ class BatchedEngine:
                     self._answer(chosen, on_progress)
         rows.sort(key=lambda row: row.index)
         return [row.completion() for row in rows]
+
+    def stream(self, request: Request) -> Generator[int, None, None]:
+        """The tokens of one answer as they are chosen; the same as `generate` gives.
+
+        To stop early, close the iterator (`contextlib.closing`). Until it is used up or closed, the model stays as the answer
+        needs it (evaluation mode, adapters on or off): answer one request at a time.
+
+        Raises:
+            InputError, ModelError: As `generate`.
+        """
+        context = _context_tokens(self._model)
+        _refuse_bad_request(0, request, context)
+        _refuse_unsupported(self._model, request.use_adapter)
+        row = _Row(0, request, context)
+        with (
+            _as_for_inference(self._model),
+            plain_attention(self._model),
+            _adapters(self._model, request.use_adapter),
+        ):
+            steps = self._answer_batch([row], PrefixMemory(self._append))
+            while row.is_running:
+                with torch.inference_mode():  # around the step alone: what happens between tokens is the caller's
+                    next(steps)
+                yield row.token_ids[-1]
 
     def _answer(self, rows: Sequence[_Row], on_progress: Callable[[int], None] | None) -> None:
         memory = PrefixMemory(self._append)
