@@ -332,3 +332,16 @@ def test_cl100k_under_gpt2s_class_name_is_caught(folder, tmp_path):
     problem = check_tokenizer_round_trip(AutoTokenizer.from_pretrained(tmp_path))
     assert problem is not None
     assert "PreTrainedTokenizerFast" in problem
+
+
+@pytest.mark.parametrize("name", ["smollm2", "qwen2_5", "mistral_v3"])
+def test_real_rows_at_once_and_one_by_one_give_equal_tokens(folder, name):
+    """One template call and one tokenizer call per row, as a server makes them, against the batched path of training."""
+    template = ChatTemplate.from_tokenizer(load(folder / name))
+    lines = (SHARED_DATA / "tasks" / "gsm8k" / "train.jsonl").read_text().splitlines()[:200]
+    rows = [json.loads(line) for line in lines]
+    chats = [Conversation((user(row["question"]), assistant(row["answer"]))) for row in rows]
+    for chat, (many,) in zip(chats, template.encode_rows(chats), strict=True):
+        plain = [{"role": m.role, "content": m.content} for m in chat.messages]
+        assert many.ids.tolist() == template.tokenizer.apply_chat_template(plain, return_dict=True)["input_ids"]
+        assert many.trained.tolist() == template.encode(chat).trained.tolist()

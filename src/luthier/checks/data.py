@@ -97,7 +97,7 @@ def rows_are_supervised(sets: Sequence[TokenizedSet]) -> Check:
 
 def training_equals_serving(template: ChatTemplate, conversations: Sequence[Conversation]) -> Check:
     """The prompt that a server would build, followed by the answer, gives the ids that are trained."""
-    bad = [(c, why) for c in conversations if (why := template.serving_mismatch(c))]
+    bad = [(c, why) for c in conversations if (why := template.serving_mismatch(c, by_turn=True))]
     return Check(
         name="data.serving_tokens",
         claim=f"Training tokens equal serving tokens in {len(conversations)} sampled conversations.",

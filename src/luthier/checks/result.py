@@ -38,10 +38,11 @@ def serving_equals_training(
     served = InferenceContract.load(contract_folder).chat_template(tokenizer)
     different: list[str] = []
     for conversation in conversations:
-        trained = template.encode(conversation)
-        again = served.encode(conversation)
-        mismatch = served.serving_mismatch(conversation)
-        if trained.ids.tolist() != again.ids.tolist() or trained.trained.tolist() != again.trained.tolist():
+        trained, again = template.encode_turns(conversation), served.encode_turns(conversation)
+        mismatch = served.serving_mismatch(conversation, by_turn=True)
+        if [(v.ids.tolist(), v.trained.tolist()) for v in trained] != [
+            (v.ids.tolist(), v.trained.tolist()) for v in again
+        ]:
             different.append(f"{conversation.source}: other token ids")
         elif mismatch:
             different.append(f"{conversation.source}: {mismatch}")

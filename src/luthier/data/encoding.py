@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data.rendering import Rendering
@@ -62,19 +62,22 @@ class TextEncoder:
                 parts.append(Encoded(piece.ids, piece.starts + start, piece.ends + start))
         return Encoded(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
+    def encode_many(self, renderings: Sequence[Rendering]) -> list[Encoded]:
+        """`encode` without cuts for many renderings; those without literals go to all processor cores at once."""
+        plain = [rendering.text for rendering in renderings if not rendering.literals]
+        encoded = iter(self._encode_texts(plain) if plain else [])
+        return [self.encode(rendering) if rendering.literals else next(encoded) for rendering in renderings]
+
+    def _encode_texts(self, texts: list[str]) -> list[Encoded]:
+        backend = backend_of(self._tokenizer)
+        backend.no_truncation()
+        backend.no_padding()
+        backend.encode_special_tokens = False
+        return [_to_arrays(encoding) for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+
     def _encode_template_text(self, text: str, *, continues: bool) -> Encoded:
         """`continues`: other text stands before it; SentencePiece would otherwise add the space of a text's beginning."""
-        lead = "\n" if continues else ""
-        encoded = self._tokenizer(
-            lead + text,
-            add_special_tokens=False,
-            split_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            verbose=False,
-        )
-        offsets = np.asarray(encoded["offset_mapping"], dtype=np.int32).reshape(-1, 2)
-        whole = Encoded(np.asarray(encoded["input_ids"], dtype=np.int32), offsets[:, 0], offsets[:, 1])
+        (whole,) = self._encode_texts(["\n" + text if continues else text])
         if not continues:
             return whole
         if (whole.ids[: len(self._newline_ids)] == self._newline_ids).all():
@@ -110,3 +113,8 @@ class TextEncoder:
         definition = json.loads(backend_of(self._tokenizer).to_str())
         definition |= {"added_tokens": [], "truncation": None, "padding": None, "post_processor": None}
         return Tokenizer.from_str(json.dumps(definition))
+
+
+def _to_arrays(encoding: Encoding) -> Encoded:
+    offsets = np.fromiter(itertools.chain.from_iterable(encoding.offsets), np.int32, 2 * len(encoding.ids))
+    return Encoded(np.array(encoding.ids, np.int32), offsets[::2], offsets[1::2])

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from luthier.data.beginnings import Beginnings
 from luthier.data.encoding import Encoded, TextEncoder
-from luthier.data.rendering import Prepared, Renderer, Rendering
+from luthier.data.rendering import Rendering
 from luthier.errors import DataError
 
 ADVICE_NO_END = (
@@ -51,12 +52,12 @@ class View:
     """The first messages of a conversation, rendered and tokenised, and where their learnt parts are.
 
     Args:
-        renderer: Renders the conversation and its beginnings.
+        beginnings: The conversation.
         encoder: Tokenises what was rendered.
-        prepared: The conversation.
         num_messages: How many of its messages are shown.
         end_ids: Tokens that can end a turn.
         generation_prompt: Whether the opening of the next answer is added.
+        encoded: The tokens of that rendering, where they are known already.
 
     Raises:
         DataError: The template refuses the messages.
@@ -64,24 +65,26 @@ class View:
 
     def __init__(
         self,
-        renderer: Renderer,
+        beginnings: Beginnings,
         encoder: TextEncoder,
-        prepared: Prepared,
         num_messages: int,
         end_ids: frozenset[int],
         *,
         generation_prompt: bool = False,
+        encoded: Encoded | None = None,
     ) -> None:
-        self._renderer = renderer
+        self._beginnings = beginnings
+        self._renderer, self._prepared = beginnings.renderer, beginnings.prepared
         self._encoder = encoder
-        self._prepared = prepared
         self._num_messages = num_messages
-        self._prompts: dict[int, Rendering | None] = {}
-        self._full = renderer.render(prepared, num_messages, generation_prompt=generation_prompt)
-        encoded = encoder.encode(self._full)
+        self._full = beginnings.render(num_messages, generation_prompt=generation_prompt)
+        encoded = encoder.encode(self._full) if encoded is None else encoded
         straddled = self._straddled_starts(encoded)
         self.encoded = encoder.encode(self._full, straddled) if straddled else encoded
-        self._end_positions = np.flatnonzero(np.isin(self.encoded.ids, list(end_ids)))
+        is_end = np.zeros(len(self.encoded.ids), dtype=np.bool_)
+        for end in end_ids:  # a few comparisons are ten times faster than np.isin
+            is_end |= self.encoded.ids == end
+        self._end_positions = np.flatnonzero(is_end)
 
     @property
     def text(self) -> str:
@@ -90,11 +93,7 @@ class View:
 
     def prompt(self, message: int) -> Rendering | None:
         """What a server prompts with to get this message; None where the template refuses what stands before it."""
-        if message not in self._prompts:
-            self._prompts[message] = (
-                self._renderer.try_render(self._prepared, message, generation_prompt=True) if message else None
-            )
-        return self._prompts[message]
+        return self._beginnings.try_render(message, generation_prompt=True) if message else None
 
     def _straddled_starts(self, encoded: Encoded) -> list[int]:
         """Characters at which an assistant turn starts, where a token reaches across from the generation prompt."""
@@ -173,7 +172,7 @@ class View:
             return author_start
         if self._full.text.startswith(prompt.text):
             return len(prompt.text)
-        without = self._renderer.try_render(self._prepared, message)
+        without = self._beginnings.try_render(message)
         if alone.turn is not None and alone.text.startswith(prompt.text):
             lead = alone.text[len(prompt.text) : alone.turn[0]]
             opening = prompt.text[len(without.text) :] if without and prompt.text.startswith(without.text) else ""
@@ -199,7 +198,7 @@ class View:
     def _through(self, message: int) -> Rendering | None:
         if message + 1 == self._num_messages:
             return self._full
-        return self._renderer.try_render(self._prepared, message + 1)
+        return self._beginnings.try_render(message + 1)
 
     def _first_token_from(self, character: int) -> int:
         """The first token that begins at or behind a character: one that begins before it belongs to the prompt."""

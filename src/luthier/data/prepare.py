@@ -357,6 +357,7 @@ def _side(tokenized: Tokenized) -> SideReport:
         num_truncated_rows=tokenized.num_truncated_rows,
         num_lost_answer_tokens=tokenized.num_lost_answer_tokens,
         num_cut_documents=tokenized.num_cut_documents,
+        num_rewritten_rows=tokenized.num_rewritten_rows,
     )
 
 

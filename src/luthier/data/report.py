@@ -51,7 +51,7 @@ class SideReport:
 
     Attributes:
         num_rows: Rows that gave at least one example.
-        num_examples: Equal to the rows, but for documents cut into chunks.
+        num_examples: Equal to the rows, but for documents cut into chunks and conversations whose past the template rewrites.
         num_tokens: Tokens of all examples.
         num_supervised_tokens: Learnt tokens of all examples.
         longest_row_tokens: Before anything was dropped or cut.
@@ -62,6 +62,7 @@ class SideReport:
         num_truncated_rows: Conversations cut at the limit.
         num_lost_answer_tokens: Learnt tokens lost by truncation.
         num_cut_documents: Documents in more than one chunk (nothing of them is lost).
+        num_rewritten_rows: Conversations in more than one example, so that each turn is learnt as it is generated.
     """
 
     num_rows: int
@@ -76,6 +77,7 @@ class SideReport:
     num_truncated_rows: int
     num_lost_answer_tokens: int
     num_cut_documents: int
+    num_rewritten_rows: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,10 @@ What happens to rows that are too long is decided here and counted here; nothing
 
 * A **document** is cut into consecutive chunks. Each later chunk begins with the last token of the one before, as context
   alone, so that every token but the very first is learnt exactly once.
-* A **conversation** is dropped by name, truncated from the right (the answer tokens that are lost are counted; a row of
-  which nothing trained is left is dropped by name), or refused.
+* A **conversation** gives one example, or several where the template rewrites earlier turns (Qwen 3 and R1 drop their
+  thinking): each turn is learnt in the form in which it is generated. If one of them is too long, the row is dropped by
+  name, truncated from the right (the answer tokens that are lost are counted; a row of which nothing trained is left is
+  dropped by name), or refused.
 """
 
 from __future__ import annotations
@@ -42,6 +44,7 @@ _ARRAYS = {
     "rows": np.int64,
 }
 _REPORT_EVERY_ROWS = 200
+"""Also how many are tokenised at once: enough to keep all processor cores busy."""
 
 
 class TokensAndMask(Protocol):
@@ -61,12 +64,12 @@ class TokensAndMask(Protocol):
 class Renderer(Protocol):
     """The part of `template.ChatTemplate` that is needed here."""
 
-    def encode(self, conversation: Conversation) -> TokensAndMask:
-        """A conversation's tokens; trained are the assistant's turns with their end-of-turn tokens."""
-        ...
+    def encode_rows(self, rows: Sequence[Item]) -> Sequence[tuple[TokensAndMask, ...] | DataError]:
+        """Per row its tokens, or why it is refused.
 
-    def encode_document(self, document: Document) -> TokensAndMask:
-        """A text's tokens with its start and end tokens."""
+        A text gives one sequence: its tokens with its start and end tokens. So does a conversation (learnt are the
+        assistant's turns with their end-of-turn tokens), unless the template rewrites earlier turns.
+        """
         ...
 
 
@@ -80,7 +83,7 @@ class TokenizedSet:
         segment_offsets: Where segments begin in `ids`, and the end; [segments + 1].
         parents: Per segment the parent's index within its example, or -1.
         example_offsets: Where examples begin among the segments, and the end; [examples + 1].
-        rows: Per example the index of its row; the chunks of one document share it.
+        rows: Per example the index of its row; the chunks of one document share it, and so do the views of one conversation.
     """
 
     ids: NDArray[np.int32]
@@ -194,6 +197,7 @@ class Tokenized(NamedTuple):
 
     Attributes:
         tokens: The examples, in the order of the rows.
+        num_rewritten_rows: Conversations in more than one example, because the template shows earlier turns otherwise.
         dropped: Rows that gave no example, with the reason.
         longest_row_tokens: Of all rows, before anything was dropped or cut.
         num_truncated_rows: Conversations cut at the limit.
@@ -207,6 +211,7 @@ class Tokenized(NamedTuple):
     num_truncated_rows: int
     num_lost_answer_tokens: int
     num_cut_documents: int
+    num_rewritten_rows: int
 
 
 def tokenize(
@@ -226,19 +231,20 @@ def tokenize(
     """
     fitter = _Fitter(max_length, overlong)
     refused: list[DroppedRow] = []
-    for done, (row, item) in enumerate(rows):
-        if done % _REPORT_EVERY_ROWS == 0:
-            reporter.progress(f"tokenize {what}", done, len(rows))
-        try:
-            ids, weights = _encode(item, template)
-        except DataError as error:
+    for start in range(0, len(rows), _REPORT_EVERY_ROWS):
+        reporter.progress(f"tokenize {what}", start, len(rows))
+        some = rows[start : start + _REPORT_EVERY_ROWS]
+        for (row, item), encoded in zip(some, template.encode_rows([item for _, item in some]), strict=True):
             source = _source(row, item)
-            refused.append(DroppedRow(source, str(error).removeprefix(f"{source}: ")))
-            continue
-        if weights.any():
-            fitter.add(row, item, ids, weights)
-        else:
-            refused.append(DroppedRow(_source(row, item), f"none of its {len(ids)} tokens is learnt (all are masked)"))
+            if isinstance(encoded, DataError):
+                refused.append(DroppedRow(source, str(encoded).removeprefix(f"{source}: ")))
+                continue
+            views = [_with_weights(view) for view in encoded]
+            if any(view.weights.any() for view in views):
+                fitter.add(row, item, [view for view in views if view.weights.any()])
+            else:
+                masked = f"none of its {len(views[-1].ids)} tokens is learnt (all are masked)"
+                refused.append(DroppedRow(source, masked))
     reporter.progress(f"tokenize {what}", len(rows), len(rows))
     if refused:
         raise DataError(f"{len(refused)} of {len(rows)} {what} cannot be learnt from:\n{list_rows(refused)}")
@@ -263,27 +269,36 @@ class _Fitter:
         self.num_truncated_rows = 0
         self.num_lost_answer_tokens = 0
         self.num_cut_documents = 0
+        self.num_rewritten_rows = 0
 
-    def add(self, row: int, item: Item, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        self.longest_row_tokens = max(self.longest_row_tokens, len(ids))
-        if len(ids) <= self.max_length:
-            self.examples.append(Example(row, (Segment(ids, weights),)))
+    def add(self, row: int, item: Item, views: Sequence[Segment]) -> None:
+        longest = max(len(view.ids) for view in views)
+        self.longest_row_tokens = max(self.longest_row_tokens, longest)
+        if longest <= self.max_length:
+            self._keep(row, views)
         elif isinstance(item, Document):
-            self.examples += _chunks(row, ids, weights, self.max_length)
+            for view in views:
+                self.examples += _chunks(row, view.ids, view.weights, self.max_length)
             self.num_cut_documents += 1
         elif self.overlong == "truncate":
-            self._truncate(row, item, ids, weights)
+            self._truncate(row, item, views)
         else:
-            self._drop(row, item, f"{len(ids)} tokens, the limit is {self.max_length}")
+            self._drop(row, item, f"{longest} tokens, the limit is {self.max_length}")
 
-    def _truncate(self, row: int, item: Item, ids: NDArray[np.int32], weights: NDArray[np.float32]) -> None:
-        kept = slice(0, self.max_length)
-        self.num_lost_answer_tokens += int(np.count_nonzero(weights[self.max_length :]))
-        if weights[kept].any():
+    def _keep(self, row: int, views: Sequence[Segment]) -> None:
+        self.examples += [Example(row, (view,)) for view in views]
+        self.num_rewritten_rows += len(views) > 1
+
+    def _truncate(self, row: int, item: Item, views: Sequence[Segment]) -> None:
+        cut = [Segment(view.ids[: self.max_length], view.weights[: self.max_length]) for view in views]
+        kept = [view for view in cut if view.weights.any()]
+        self.num_lost_answer_tokens += sum(int(np.count_nonzero(view.weights[self.max_length :])) for view in views)
+        if kept:
             self.num_truncated_rows += 1
-            self.examples.append(Example(row, (Segment(ids[kept], weights[kept]),)))
+            self._keep(row, kept)
         else:
-            self._drop(row, item, f"{len(ids)} tokens; nothing learnt is within the first {self.max_length}")
+            longest = max(len(view.ids) for view in views)
+            self._drop(row, item, f"{longest} tokens; nothing learnt is within the first {self.max_length}")
 
     def _drop(self, row: int, item: Item, reason: str) -> None:
         self.dropped.append(DroppedRow(_source(row, item), reason))
@@ -296,14 +311,14 @@ class _Fitter:
             self.num_truncated_rows,
             self.num_lost_answer_tokens,
             self.num_cut_documents,
+            self.num_rewritten_rows,
         )
 
 
-def _encode(item: Item, template: Renderer) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-    rendered = template.encode_document(item) if isinstance(item, Document) else template.encode(item)
+def _with_weights(rendered: TokensAndMask) -> Segment:
     weights = rendered.trained.astype(np.float32)
     weights[:1] = 0.0  # nothing comes before it that could predict it
-    return rendered.ids.astype(np.int32, copy=False), weights
+    return Segment(rendered.ids.astype(np.int32, copy=False), weights)
 
 
 def _source(row: int, item: Item) -> Source:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
+from luthier.errors import DataError
 from luthier.types import Conversation, Document
 
 ROLES = {"system": 256, "user": 257, "assistant": 258, "tool": 259}
@@ -30,6 +32,18 @@ class FakeTemplate:
             tokenizer_object=Tokenizer(WordLevel({word: i for i, word in enumerate(words)}, unk_token=words[0]))
         )
         self.num_encoded = 0
+
+    def encode_rows(self, rows: Sequence[Conversation | Document]) -> list[tuple[Rendered, ...] | DataError]:
+        results: list[tuple[Rendered, ...] | DataError] = []
+        for row in rows:
+            try:
+                results.append((self.encode_document(row),) if isinstance(row, Document) else self.encode_turns(row))
+            except DataError as error:
+                results.append(error)
+        return results
+
+    def encode_turns(self, conversation: Conversation) -> tuple[Rendered, ...]:
+        return (self.encode(conversation),)
 
     def encode(self, conversation: Conversation) -> Rendered:
         self.num_encoded += 1

@@ -272,3 +272,32 @@ def test_generation_markers_are_held_against_the_mask():
     assert problem is not None
     assert "leave out '<|im_end|><|im_end|>'" in problem
     assert learnt(disagreeing, disagreeing.encode(conversation)) == ["Hi<|im_end|>", "Me<|im_end|>"]
+
+
+def test_many_rows_at_once_give_what_each_gives_alone(chatml):
+    rows = [
+        Conversation((user("Hello"), assistant("Hi"))),
+        Document("Some <|im_end|> text"),
+        Conversation((user("<|im_start|> typed"), assistant(" indented\n"), user("More"), assistant("", train=False))),
+        Conversation((Message("system", "Be nice"), user("ünï"), assistant("👩‍🚀"))),
+        Document(""),
+    ]
+    for row, (many,) in zip(rows, chatml.encode_rows(rows), strict=True):
+        alone = chatml.encode_document(row) if isinstance(row, Document) else chatml.encode_turns(row)[0]
+        assert many.ids.tolist() == alone.ids.tolist()
+        assert many.trained.tolist() == alone.trained.tolist()
+        assert many.text == alone.text
+
+
+def test_many_rows_at_once_split_turns_and_keep_refusals_in_place():
+    template = ChatTemplate.from_tokenizer(small_tokenizer(), template=FORGETFUL)
+    first, last = "<think>\nso it is\n</think>\n\nHi", "<think>\nhm\n</think>\n\nMe"
+    rewritten = Conversation((user("Hello"), assistant(first), user("Who?"), assistant(last)))
+    refused = Conversation((), source=Source("f.jsonl", 9))
+    views, error, single = template.encode_rows([rewritten, refused, Conversation((user("Hello"), assistant("Hi")))])
+    assert [learnt(template, view) for view in views] == [[first + "<|im_end|>"], [last + "<|im_end|>"]]
+    assert len(single) == 1
+    if isinstance(error, DataError):
+        assert str(error).startswith("f.jsonl:9: ")
+    else:
+        assert not error[0].trained.any()

@@ -118,6 +118,53 @@ def test_rows_without_a_learnt_token_are_listed():
     assert "f.jsonl:4: none of its 6 tokens is learnt" in str(caught.value)
 
 
+class Forgetful(FakeTemplate):
+    """Shows each answer in an example of its own, as Qwen 3 does for turns with thinking."""
+
+    def encode_turns(self, conversation):
+        answers = [i for i, m in enumerate(conversation.messages) if m.role == "assistant"]
+        views = []
+        for last in answers:
+            view = self.encode(Conversation(conversation.messages[: last + 1]))
+            start = len(self.encode(Conversation(conversation.messages[:last])).ids) + 1
+            views.append(view._replace(trained=np.arange(len(view.ids)) >= start))
+        return tuple(views)
+
+
+def two_answers(first: str, second: str) -> Conversation:
+    turns = (Message("user", "q"), Message("assistant", first), Message("user", "r"), Message("assistant", second))
+    return Conversation(turns, source=Source("f.jsonl", 3))
+
+
+def run_forgetful(*items, max_length, overlong="drop"):
+    return tokenize(list(enumerate(items)), Forgetful(), max_length=max_length, overlong=overlong, reporter=Silent())
+
+
+def test_a_row_becomes_several_examples_where_the_template_rewrites_the_past():
+    result = run_forgetful(two_answers("a", "bc"), chat("q", "a"), max_length=100)
+    first, second, other = result.tokens
+    assert [e.row for e in result.tokens] == [0, 0, 1]
+    assert first.segments[0].weights.tolist() == [0, 0, 0, 0, 1, 1]
+    assert second.segments[0].weights.tolist() == [0] * 10 + [1, 1, 1]
+    assert second.segments[0].ids.tolist()[:6] == first.segments[0].ids.tolist()
+    assert other.num_targets == 2
+    assert result.num_rewritten_rows == 1
+    assert result.tokens.num_targets == 2 + 3 + 2
+
+
+def test_views_that_are_too_long_drop_the_whole_row_or_are_cut_and_counted():
+    row = two_answers("a", "bcdef")  # 6 tokens, and 10 + 6 tokens
+    dropped = run_forgetful(row, max_length=12)
+    assert len(dropped.tokens) == 0
+    assert [d.reason for d in dropped.dropped] == ["16 tokens, the limit is 12"]
+    cut = run_forgetful(row, max_length=12, overlong="truncate")
+    assert cut.tokens.lengths.tolist() == [6, 12]
+    assert (cut.num_truncated_rows, cut.num_lost_answer_tokens, cut.tokens.num_targets) == (1, 4, 2 + 2)
+    nothing_left_of_the_second = run_forgetful(row, max_length=9, overlong="truncate")
+    assert nothing_left_of_the_second.tokens.lengths.tolist() == [6]
+    assert nothing_left_of_the_second.num_lost_answer_tokens == 6
+
+
 def test_template_errors_name_their_rows():
     class Refusing(FakeTemplate):
         def encode(self, conversation):

@@ -126,6 +126,7 @@ def side(num_rows: int) -> dict[str, Any]:
         "num_truncated_rows": 0,
         "num_lost_answer_tokens": 0,
         "num_cut_documents": 0,
+        "num_rewritten_rows": 0,
     }
 
 

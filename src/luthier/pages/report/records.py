@@ -161,6 +161,7 @@ def _side(name: str, side: Mapping[str, Any]) -> SideView:
         ("num_truncated_rows", "Rows cut at the limit"),
         ("num_lost_answer_tokens", "Answer tokens lost by that"),
         ("num_cut_documents", "Documents cut into chunks"),
+        ("num_rewritten_rows", "Conversations in more than one example"),
     ):
         if side[key]:
             facts.append((label, number(side[key])))
