@@ -16,7 +16,7 @@ Shape letters: B = 1, H query heads, K key/value heads, T tokens, D head width, 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 
 from luthier import compat
+from luthier.accel.cpu_attention import SegmentAttention
 from luthier.data.batch import SegmentTable
 from luthier.errors import MissingExtraError, ModelError
 
@@ -33,15 +34,10 @@ Route = Literal["sdpa", "varlen", "flash_attention_2", "flash_attention_3", "eag
 ROUTES: tuple[Route, ...] = ("sdpa", "varlen", "flash_attention_2", "flash_attention_3", "eager")
 
 
-def _context_slices(table: SegmentTable, index: int) -> list[slice]:
-    """Where the keys of a segment lie: its ancestors, root first, then itself."""
-    return [slice(table.starts[i], table.starts[i] + table.lengths[i]) for i in (*table.ancestors(index), index)]
-
-
-def _gather(x_BHTD: Tensor, slices: list[slice]) -> Tensor:
-    if len(slices) == 1:
-        return x_BHTD[:, :, slices[0]]
-    return torch.cat([x_BHTD[:, :, s] for s in slices], dim=2)
+def _context(parts: Sequence[Tensor], table: SegmentTable, index: int) -> Tensor:
+    """Keys or values that a segment sees: its ancestors', root first, then its own."""
+    ancestors = table.ancestors(index)
+    return torch.cat([*(parts[i] for i in ancestors), parts[index]], dim=2) if ancestors else parts[index]
 
 
 def lower_right_mask(num_queries: int, num_keys: int, window: int | None, device: torch.device) -> Tensor:
@@ -86,11 +82,12 @@ def _per_segment(
     attend: Callable[..., Tensor],
     **options: Any,
 ) -> Tensor:
-    outputs = []
-    for index, (start, length) in enumerate(zip(segments.starts, segments.lengths, strict=True)):
-        context = _context_slices(segments, index)
-        q = q_BHTD[:, :, start : start + length]
-        outputs.append(attend(q, _gather(k_BKTD, context), _gather(v_BKTD, context), **options))
+    # split, not slices: the backward pass of a slice fills a tensor of the whole size, once per segment.
+    q_parts, k_parts, v_parts = (x.split(segments.lengths, dim=2) for x in (q_BHTD, k_BKTD, v_BKTD))
+    outputs = [
+        attend(q, _context(k_parts, segments, index), _context(v_parts, segments, index), **options)
+        for index, q in enumerate(q_parts)
+    ]
     return torch.cat(outputs, dim=2)
 
 
@@ -112,7 +109,9 @@ def _all_segments_at_once(
     key_lengths = [segments.context_length(i) + n for i, n in enumerate(segments.lengths)]
     if segments.has_parents:
         where = [
-            torch.arange(s.start, s.stop) for i in range(len(segments.starts)) for s in _context_slices(segments, i)
+            torch.arange(segments.starts[i], segments.starts[i] + segments.lengths[i])
+            for index in range(len(segments.starts))
+            for i in (*segments.ancestors(index), index)
         ]
         gather = torch.cat(where).to(q_THD.device, non_blocking=True)
         k_TKD, v_TKD = k_TKD.index_select(0, gather), v_TKD.index_select(0, gather)
@@ -181,6 +180,8 @@ def _forward(route: Route) -> Callable[..., tuple[Tensor, None]]:
             out = _per_segment(segments, query, key, value, _eager_segment, softcap=softcap, **options)
         elif softcap is not None and route in ("sdpa", "varlen"):
             raise ModelError(f"{route} attention cannot soft-cap its logits. Use model.attention: eager.")
+        elif route == "sdpa" and query.device.type == "cpu" and dropout == 0.0:
+            out = SegmentAttention.apply(query, key, value, segments, scale, sliding_window)
         elif route == "sdpa":
             out = _per_segment(segments, query, key, value, _sdpa_segment, **options)
         else:

@@ -73,10 +73,10 @@ def test_the_budget_is_kept() -> None:
 prompts = st.lists(st.integers(0, 2), max_size=3).map(lambda parts: [t for p in parts for t in [SYSTEM, OTHER, [9]][p]])
 
 
-@given(
-    st.lists(st.tuples(prompts, st.lists(st.integers(0, 3), min_size=1, max_size=4)), min_size=1, max_size=9),
-    st.integers(1, 200),
-)
+answers = st.lists(st.integers(0, 3), min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(prompts, answers), min_size=1, max_size=9), st.integers(1, 200))
 def test_every_row_comes_out_as_it_went_in(parts: list[tuple[list[int], list[int]]], budget: int) -> None:
     rows = [row(i, [1, *prompt], answer) for i, (prompt, answer) in enumerate(parts)]
     trees = plan_sharing(rows, budget)
