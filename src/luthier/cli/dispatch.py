@@ -42,11 +42,18 @@ class Outcome:
     exit_code: int = 0
 
 
+@dataclass(frozen=True)
+class Wish:
+    """What the whole command line asks for, as a verb sees it in ``context.obj``."""
+
+    wants_json: bool
+
+
 def dispatch(module: str, program: str, arguments: Sequence[str], *, wants_json: bool) -> int:
     """Run the verb that lives in `module`; returns the exit code."""
     try:
         with _quiet_stdout(wants_json), _sigterm_interrupts(), _disk_faults_explained():
-            result = _call(module, program, arguments)
+            result = _call(module, program, arguments, wants_json)
     except LuthierError as error:
         return _fail(error, wants_json)
     except Exception as error:
@@ -88,14 +95,15 @@ def stderr_console() -> Console:
     return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
 
 
-def _call(module: str, program: str, arguments: Sequence[str]) -> Outcome | int:
+def _call(module: str, program: str, arguments: Sequence[str], wants_json: bool) -> Outcome | int:
     import typer
     from typer.exceptions import TyperException
 
     command = typer.main.get_command(import_module(module).app)
     _document_json(command)
     try:
-        result = command.main(list(arguments), prog_name=program, standalone_mode=False)
+        # A verb that has to know asks `context.obj.wants_json`; --json itself was taken out by `main`.
+        result = command.main(list(arguments), prog_name=program, standalone_mode=False, obj=Wish(wants_json))
     except TyperException as error:
         message = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", error.format_message())
         if message == "Missing command.":

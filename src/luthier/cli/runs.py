@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from luthier.cli.dispatch import Outcome
-from luthier.cli.views import show_runs
+from luthier.cli.show_runs import show_runs
 from luthier.workflows.list_runs import list_runs
 
 app = typer.Typer(add_completion=False)
@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 def runs(
     folder: Annotated[Path, typer.Option("--folder", help="Folder that holds the runs.")] = Path("runs"),
 ) -> Outcome:
-    """List runs, newest first: state, verdict, losses, time, size on disk."""
+    """List runs, newest first: state or verdict, course of the training loss, losses, time, size on disk."""
     found = list_runs(folder)
     content = {"runs": [asdict(run) | {"path": str(run.path)} for run in found]}
     return Outcome(content, lambda console: show_runs(console, found, folder))

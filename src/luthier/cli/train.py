@@ -9,6 +9,7 @@ import typer
 
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
+from luthier.cli.show_runs import show_launch
 from luthier.cli.views import show_train
 from luthier.config.load import load_recipe
 from luthier.errors import InputError
@@ -30,10 +31,14 @@ def train(
         str | None, typer.Option("--resume", metavar="RUN", help="Continue a run: its name or its folder.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run of the same name.")] = False,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Train in a process of its own that outlives this terminal.")
+    ] = False,
 ) -> Outcome:
     """Train as a recipe says, or continue a run.
 
     Ctrl-C finishes the step, saves a checkpoint and ends with exit code 130; --resume goes on from there.
+    --detach returns once the run has its folder; then: luthier watch RUN, luthier stop RUN.
     Exit code 1: the run ended, but a check failed (it is marked unverified and its weights are kept).
     """
     if resume is not None and (recipe is not None or overwrite):
@@ -42,6 +47,16 @@ def train(
         raise InputError("Nothing to train: give a recipe (luthier train recipes/sft_lora.yaml) or --resume RUN.")
     loaded = load_recipe(recipe, overrides or ()) if recipe is not None else None
     run = find_run(resume) if resume is not None else None
+
+    if detach:
+        from luthier.workflows.launch import launch_resume, launch_training
+
+        if loaded is not None:
+            launched = launch_training(loaded, overrides or (), overwrite=overwrite)
+        else:
+            assert run is not None
+            launched = launch_resume(run)
+        return Outcome(launched.to_json(), lambda console: show_launch(console, launched))
 
     from luthier.workflows import train as workflow
 

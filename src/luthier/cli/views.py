@@ -19,37 +19,13 @@ if TYPE_CHECKING:
     from luthier.evaluate.result import TaskResult
     from luthier.models.builtin import BuiltinModel
     from luthier.types import Check
-    from luthier.workflows.list_runs import RunSummary
     from luthier.workflows.train import TrainResult
     from luthier.workflows.verify_resume import VerifyResult
 
 
-def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> None:
-    """A table, newest first."""
-    if not runs:
-        console.print(f"No runs in {folder}. Start one: luthier demo, or luthier train recipes/sft_lora.yaml")
-        return
-    table = _table("run", "state", "step", "train", "valid.", "time", "size", "age")
-    for run in runs:
-        table.add_row(
-            Text.assemble(run.name, "\n", (f"{run.base_model}, {run.method}", "dim")),
-            _state(run.status, run.verdict),
-            f"{run.step}/{run.total_steps}",
-            "" if run.train_loss is None else f"{run.train_loss:.3f}",
-            "" if run.validation_loss is None else f"{run.validation_loss:.3f}",
-            format_seconds(run.seconds),
-            format_bytes(run.size_bytes),
-            format_seconds(run.age_seconds),
-        )
-    console.print(table)
-    for run in runs:
-        if run.error:
-            console.print(f"{run.name}: {run.error}", soft_wrap=True)
-
-
 def show_train(console: Console, result: TrainResult) -> None:
     """Verdict, losses, failed checks, where everything lies."""
-    console.print(_state("finished", result.verdict))
+    console.print(state_text("finished", result.verdict))
     figures = [f"{result.steps} steps in {format_seconds(result.seconds)}"]
     if result.train_loss is not None:
         figures.append(f"training loss {result.train_loss:.4f}")
@@ -66,7 +42,7 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
     """Each task: the contenders' means with intervals, and what the paired comparisons allow to say."""
     for task in tasks:
         console.print(Text(f"{task.task}: {task.metric} on {task.num_rows} rows", style="bold"))
-        table = _table("contender", "mean", "95 % interval", "stopped")
+        table = table_of("contender", "mean", "95 % interval", "stopped")
         for contender in task.contenders:
             mean = contender.mean
             interval = f"{format_share(mean.low)} to {format_share(mean.high)}"
@@ -123,7 +99,8 @@ def show_fields(console: Console, fields: Sequence[FieldWords]) -> None:
         console.print(Padding(field["meaning"], (0, 0, 0, 4)))
 
 
-def _state(status: str, verdict: str | None) -> Text:
+def state_text(status: str, verdict: str | None) -> Text:
+    """A run's state in one coloured word; for a finished one, its verdict."""
     styles = {
         "verified": "green",
         "unverified": "bold red",
@@ -135,7 +112,8 @@ def _state(status: str, verdict: str | None) -> Text:
     return Text(word, style=styles.get(word, ""))
 
 
-def _table(*columns: str) -> Table:
+def table_of(*columns: str) -> Table:
+    """A plain table: the first two columns to the left, figures to the right."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index < 2 else "right", overflow="fold")

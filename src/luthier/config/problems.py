@@ -238,6 +238,8 @@ def _type_words(annotation: Any, metadata: Sequence[Any]) -> str:
     if annotation in plain:
         return plain[annotation]
     inner = get_args(annotation)
+    if get_origin(annotation) is tuple and get_origin(inner[0]) is Literal:
+        return f"a list of {', '.join(map(str, get_args(inner[0])))}" + _bounds(metadata)
     if get_origin(annotation) is tuple:
         words = "a list of texts" if inner[0] is str else f"a list, each {_type_words(inner[0], ())}"
         return words + _bounds(metadata)

@@ -1,20 +1,22 @@
 """One run = one folder. Names of all files in it, and safe ways to write them. Readable without Luthier.
 
-    runs/<name>/
-      run.json              status, times, verdict, which checkpoint is the result (see `manifest.py`)
-      recipe.yaml           the recipe as given
-      recipe.resolved.yaml  every value, with where it came from
-      environment.json      versions, machine, command
-      data.json             files, hashes, counts, what was dropped and why
-      contract.json         template, system prompt, stop tokens, sampling: how the model is to be used
-      metrics.jsonl         one line per step or validation
-      checks.jsonl          one line per check
-      samples.jsonl         answers of base and tuned model to the same prompts
-      checkpoints/          `index.json` and the folders that it names (last, best)
-      adapter/ or model/    the result, in PEFT or Hugging Face layout
-      evaluation/           one folder per evaluation
-      report.html           all of it for people
-      log.txt               what was said
+runs/<name>/
+  run.json              status, times, verdict, which checkpoint is the result (see `manifest.py`)
+  recipe.yaml           the recipe as given
+  recipe.resolved.yaml  every value, with where it came from
+  environment.json      versions, machine, command
+  data.json             files, hashes, counts, what was dropped and why
+  contract.json         template, system prompt, stop tokens, sampling: how the model is to be used
+  metrics.jsonl         one line per step or validation
+  checks.jsonl          one line per check
+  samples.jsonl         answers of base and tuned model to the same prompts
+  checkpoints/          `index.json` and the folders that it names (last, best)
+  adapter/ or model/    the result, in PEFT or Hugging Face layout
+  evaluation/           one folder per evaluation
+  report.html           all of it for people
+  log.txt               what was said
+  process.json          which process trains it, or did
+  output.log            what a detached process wrote on its streams; result.json: its result or error
 """
 
 from __future__ import annotations
@@ -56,7 +58,9 @@ class RunFolder:
         try:
             path.mkdir(parents=True)
         except OSError as error:
-            raise ResourceError(f"The run folder {path} cannot be made: {error.strerror}. Choose another run.folder.") from error
+            raise ResourceError(
+                f"The run folder {path} cannot be made: {error.strerror}. Choose another run.folder."
+            ) from error
         return cls(path)
 
     @classmethod

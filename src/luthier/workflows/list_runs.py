@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
 from luthier.errors import RunError
+from luthier.runs.curves import read_curves, thinned
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
+from luthier.runs.process import as_it_is
+
+CURVE_POINTS = 40
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,10 @@ class RunSummary:
     """One run in a few figures.
 
     Attributes:
-        status: running, interrupted, failed, finished; damaged where run.json cannot be read.
+        status: running, interrupted (also where the process has gone), failed, finished; damaged where run.json cannot be read.
+        step: The last one made.
         train_loss: Loss of the last logged step; None before the first.
+        loss_curve: Training losses from first to last, as means over at most `CURVE_POINTS` equal stretches.
         validation_loss: The last one measured.
         size_bytes: All files of the run folder.
         age_seconds: Since the run was created.
@@ -36,6 +41,7 @@ class RunSummary:
     step: int
     total_steps: int
     train_loss: float | None
+    loss_curve: tuple[float, ...]
     validation_loss: float | None
     seconds: float
     size_bytes: int
@@ -50,15 +56,19 @@ def list_runs(folder: Path) -> list[RunSummary]:
 
 
 def _summarise(folder: RunFolder) -> RunSummary:
-    size = sum(p.stat().st_size for p in folder.path.rglob("*") if p.is_file())
+    size = _size_bytes(folder.path)
     changed = datetime.fromtimestamp((folder / "run.json").stat().st_mtime, UTC)
+    manifest = None
     try:
-        manifest = Manifest.load(folder)
-    except (RunError, ValidationError, TypeError) as error:
-        reason = f"run.json cannot be read: {str(error).splitlines()[0]}"
+        manifest = as_it_is(folder, Manifest.load(folder))
+        curves = read_curves(folder)
+    except (RunError, ValidationError, TypeError, ValueError) as error:
+        reason = f"{'run.json' if manifest is None else 'metrics.jsonl'} cannot be read: {str(error).splitlines()[0]}"
         age = (datetime.now(UTC) - changed).total_seconds()
-        return RunSummary(folder.name, folder.path, "damaged", None, "", "", 0, 0, None, None, 0.0, size, age, reason)
-    train_loss, validation_loss = _last_losses(folder)
+        return RunSummary(
+            folder.name, folder.path, "damaged", None, "", "", 0, 0, None, (), None, 0.0, size, age, reason
+        )
+    train = [loss for _, loss in curves.train]
     return RunSummary(
         name=manifest.name,
         path=folder.path,
@@ -66,10 +76,11 @@ def _summarise(folder: RunFolder) -> RunSummary:
         verdict=manifest.verdict,
         base_model=manifest.base_model,
         method=manifest.method,
-        step=manifest.step,
+        step=max(manifest.step, curves.train[-1][0] if curves.train else 0),
         total_steps=manifest.total_steps,
-        train_loss=train_loss,
-        validation_loss=validation_loss,
+        train_loss=train[-1] if train else None,
+        loss_curve=tuple(thinned(train, CURVE_POINTS)),
+        validation_loss=curves.validation[-1][1] if curves.validation else None,
         seconds=manifest.seconds,
         size_bytes=size,
         age_seconds=max(0.0, (datetime.now(UTC) - datetime.fromisoformat(manifest.created_at)).total_seconds()),
@@ -77,12 +88,9 @@ def _summarise(folder: RunFolder) -> RunSummary:
     )
 
 
-def _last_losses(folder: RunFolder) -> tuple[float | None, float | None]:
-    last: dict[str, float] = {}
-    for record in folder.read_lines("metrics.jsonl"):
-        last.update(_numbers(record))
-    return last.get("loss"), last.get("validation_loss")
-
-
-def _numbers(record: Mapping[str, Any]) -> dict[str, float]:
-    return {k: record[k] for k in ("loss", "validation_loss") if isinstance(record.get(k), (int, float))}
+def _size_bytes(folder: Path) -> int:
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # a running run removes files while we look
+            size += path.stat().st_size if path.is_file() else 0
+    return size

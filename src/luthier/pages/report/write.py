@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from luthier.errors import RunError
+from luthier.pages.page import render_page
 from luthier.pages.report.curves import read_training
 from luthier.pages.report.evaluation import TaskView, read_tasks
 from luthier.pages.report.records import read_data, read_environment, read_recipe, read_samples, show_checks
@@ -36,7 +32,10 @@ def write_report(run: Path) -> Path:
         RunError: There is no run at `run`, or its run.json cannot be read.
     """
     folder = RunFolder.open(run)
-    folder.write_text("report.html", _render(_view(folder)))
+    page = render_page(
+        "report.html.j2", _view(folder), folders=[HERE], styles=[HERE / "report.css"], script=HERE / "report.js"
+    )
+    folder.write_text("report.html", page)
     return folder / "report.html"
 
 
@@ -131,22 +130,3 @@ def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> li
             "train on data of your own",
         ),
     ]
-
-
-def _render(view: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["as_json"] = lambda value: json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    style = (HERE / "report.css").read_text(encoding="utf-8")
-    script = (HERE / "report.js").read_text(encoding="utf-8")
-    # The hashes let exactly this style and this script run, and nothing that came in with an answer or a prompt.
-    policy = (
-        f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
-    return environment.get_template("report.html.j2").render(view, style=style, script=script, policy=policy)
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
