@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from luthier.data.split import content_key, group_rows, prompt_key
 from luthier.types import Conversation, Document, Finding, Message, Source
@@ -10,7 +11,31 @@ from luthier.types import Conversation, Document, Finding, Message, Source
 FEW_ROWS = 100
 _LISTED = 10
 
+_LOOKED_AT = 200
+"""Rows that are rendered once more to look closer, evenly spread: the cost must not grow with the data."""
+
 Item = Conversation | Document
+
+
+class Template(Protocol):
+    """The part of `template.ChatTemplate` that is needed here."""
+
+    @property
+    def has_markers(self) -> bool:
+        """Whether the template says itself what is generated."""
+        ...
+
+    def marker_mismatch(self, conversation: Conversation) -> str | None:
+        """Why those markers and the mask disagree."""
+        ...
+
+    def special_tokens_in_content(self, conversation: Conversation) -> list[str]:
+        """Control-token strings in the row's own text."""
+        ...
+
+    def num_thinking_tokens_lost(self, conversation: Conversation, *, by_turn: bool = False) -> int:
+        """Tokens of reasoning that are not shown."""
+        ...
 
 
 def look_at_rows(items: Sequence[Item]) -> list[Finding]:
@@ -41,6 +66,88 @@ def look_at_rows(items: Sequence[Item]) -> list[Finding]:
             )
         )
     return found
+
+
+def look_at_rendering(items: Sequence[Item], template: Template, num_rewritten: int) -> list[Finding]:
+    """What happens to rows on their way through the chat template: typed control tokens, lost thinking, other markers.
+
+    Args:
+        items: All rows.
+        template: What they are rendered with.
+        num_rewritten: Rows that became several examples.
+    """
+    chats = [item for item in items if isinstance(item, Conversation)]
+    found: list[Finding] = []
+    if num_rewritten:
+        found.append(
+            Finding(
+                "past_rewritten",
+                "note",
+                (),
+                f"The chat template shows earlier answers otherwise than they are generated (without their thinking): "
+                f"{num_rewritten} rows became several examples each, so that every answer is learnt as it is generated.",
+                "Nothing is to do; training takes longer by the repeated beginnings.",
+            )
+        )
+    return [*found, *_control_tokens(chats, template), *_lost_thinking(chats, template), *_markers(chats, template)]
+
+
+def _control_tokens(chats: Sequence[Conversation], template: Template) -> list[Finding]:
+    found = [(chat, tokens) for chat in chats if (tokens := template.special_tokens_in_content(chat))]
+    if not found:
+        return []
+    names = list(dict.fromkeys(token for _, tokens in found for token in tokens))
+    return [
+        Finding(
+            "control_tokens_in_text",
+            "warning",
+            _sources([chat for chat, _ in found]),
+            f"{len(found)} of {len(chats)} rows contain strings of control tokens ({', '.join(map(repr, names[:4]))}). They "
+            "are learnt as plain text, not as commands.",
+            "If the rows were put through a chat template already, give the plain messages instead; else nothing is to do.",
+        )
+    ]
+
+
+def _lost_thinking(chats: Sequence[Conversation], template: Template) -> list[Finding]:
+    thinking = [chat for chat in chats if any(m.thinking or "<think>" in m.content for m in chat.messages)]
+    looked_at = _spread(thinking)
+    lost = [(chat, n) for chat in looked_at if (n := template.num_thinking_tokens_lost(chat, by_turn=True))]
+    if not lost:
+        return []
+    return [
+        Finding(
+            "thinking_lost",
+            "warning",
+            _sources([chat for chat, _ in lost]),
+            f"The chat template leaves reasoning out of {len(lost)} of {len(looked_at)} rows looked at that have some "
+            f"({sum(n for _, n in lost)} tokens): the model does not learn it.",
+            "Choose a template that shows it (model.chat_template), or write it into the answer.",
+        )
+    ]
+
+
+def _markers(chats: Sequence[Conversation], template: Template) -> list[Finding]:
+    if not template.has_markers:
+        return []
+    looked_at = _spread(chats)
+    found = [(chat, problem) for chat in looked_at if (problem := template.marker_mismatch(chat))]
+    if not found:
+        return []
+    return [
+        Finding(
+            "generation_markers_differ",
+            "note",
+            _sources([chat for chat, _ in found]),
+            f"In {len(found)} of {len(looked_at)} rows looked at, {found[0][1]}. What is learnt follows the messages.",
+            "Nothing is to do if the model answers as it should; else report it to the template's authors.",
+        )
+    ]
+
+
+def _spread(chats: Sequence[Conversation]) -> Sequence[Conversation]:
+    """At most `_LOOKED_AT` of them, evenly spread."""
+    return chats[:: -(-len(chats) // _LOOKED_AT)] if chats else chats
 
 
 def look_at_split(

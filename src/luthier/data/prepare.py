@@ -17,8 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from luthier.data import cache
-from luthier.data.findings import look_at_rows, look_at_split
+from luthier.data import cache, findings
 from luthier.data.formats import convert, recognise
 from luthier.data.report import DataReport, DroppedRow, FileReport, LengthBin, SideReport, list_rows
 from luthier.data.sources import hash_source, read_rows
@@ -34,7 +33,7 @@ DataFile = str | Path
 _SILENT = Silent()
 
 
-class Template(Renderer, Protocol):
+class Template(Renderer, findings.Template, Protocol):
     """What of `template.ChatTemplate` is needed here."""
 
     @property
@@ -167,7 +166,7 @@ def prepare(
     items = train.items + validation.items
     tokenized = _tokenize_sides(items, sides, template, most_tokens, overlong, reporter)
     _require_examples(tokenized[0], most_tokens)
-    report = _report(train, validation, sides, tokenized, most_tokens, key, fraction)
+    report = _report(train, validation, sides, tokenized, most_tokens, key, fraction, template)
     entry = cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report)
     if use_cache:
         _keep(key, parts, entry, reporter)
@@ -316,9 +315,12 @@ def _report(
     most_tokens: int,
     key: str,
     fraction: float,
+    template: Template,
 ) -> DataReport:
-    findings = [*train.findings, *validation.findings, *look_at_rows(train.items)]
-    findings += look_at_split(
+    found = [*train.findings, *validation.findings, *findings.look_at_rows(train.items)]
+    num_rewritten = sum(side.num_rewritten_rows for side in tokenized)
+    found += findings.look_at_rendering([*train.items, *validation.items], template, num_rewritten)
+    found += findings.look_at_split(
         train.items,
         validation.items,
         fraction,
@@ -338,7 +340,7 @@ def _report(
         cache_hit=False,
         cache_key=key,
         fingerprint=cache.data_fingerprint(tokenized[0].tokens, tokenized[1].tokens),
-        findings=tuple(findings),
+        findings=tuple(found),
     )
 
 

@@ -40,6 +40,7 @@ class ChatTemplate:
         template_kwargs: Variables that the template is rendered with.
         default_system_prompt: Put before conversations that have no system message, in training and in serving.
         end_of_turn_ids: Tokens that end an assistant turn: those that the template writes, and EOS.
+        stop_ids: Where `decode` ends an answer: these, and what the inference contract adds.
         chatml: How the markers were chosen, where ChatML was put on a base model; else None.
     """
 
@@ -60,6 +61,7 @@ class ChatTemplate:
         self._encoder = TextEncoder(tokenizer)
         self.wants_bos = wants_bos(tokenizer)
         self.end_of_turn_ids = measure_end_of_turn(tokenizer, self._renderer, self._encoder)
+        self.stop_ids = self.end_of_turn_ids
         self._views = Views(self._renderer, self._encoder, self.end_of_turn_ids)
         special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
         self._renderer.set_control_tokens([*special, *tokenizer.convert_ids_to_tokens(sorted(self.end_of_turn_ids))])
@@ -208,10 +210,10 @@ class ChatTemplate:
         ).encoded.ids.tolist()
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of an answer: up to its end-of-turn token, without it."""
+        """The text of an answer: up to the token that stopped it, without that."""
         answer: list[int] = []
         for token in ids:
-            if int(token) in self.end_of_turn_ids:
+            if int(token) in self.stop_ids:
                 break
             answer.append(int(token))
         return decode_text(self.tokenizer, answer)
@@ -257,7 +259,7 @@ class ChatTemplate:
             return f"{where}: the template shows it otherwise once other messages follow; learn it with encode_turns"
         return None
 
-    @cached_property
+    @property
     def has_markers(self) -> bool:
         """Whether the template says itself, with {% generation %}, what is generated."""
         return re.search(r"\{%-?\s*generation\s*-?%\}", self.template) is not None
@@ -304,9 +306,15 @@ class ChatTemplate:
                 found += self._renderer.find_control_tokens(text)
         return found
 
-    def num_thinking_tokens_lost(self, conversation: Conversation) -> int:
-        """Tokens of reasoning in the row (the thinking field, or <think> … </think>) that `encode` does not show."""
-        text = self.encode(conversation).text
+    def num_thinking_tokens_lost(self, conversation: Conversation, *, by_turn: bool = False) -> int:
+        """Tokens of reasoning in the row (the thinking field, or <think> … </think>) that are not shown.
+
+        Args:
+            conversation: The row.
+            by_turn: Whether it is trained as `encode_turns` gives it, not as `encode` does.
+        """
+        views = self.encode_turns(conversation) if by_turn else (self.encode(conversation),)
+        text = "\0".join(view.text for view in views)
         written = [t for m in conversation.messages for t in [m.thinking or "", *_INLINE_THINKING.findall(m.content)]]
         lost = [thinking for thinking in written if thinking.strip() not in text]
         return sum(len(self._encoder.encode(Rendering(thinking)).ids) for thinking in lost)

@@ -114,6 +114,7 @@ class InferenceContract:
                 f"The contract's template gives fingerprint {template.fingerprint}, but {self.template_fingerprint} is written "
                 "beside it: the contract was edited after training. Restore contract.json from the run."
             )
+        template.stop_ids = self.stop_ids
         return template
 
     @property

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GenerationConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from luthier.errors import ModelError
 from luthier.models.builtin import BUILTIN, cached, fetch
@@ -98,6 +105,24 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
         return AutoTokenizer.from_pretrained(source.location, revision=source.revision)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"The tokenizer of '{source.name}' cannot be loaded: {_first_line(error)}") from error
+
+
+def generation_eos_ids(source: ModelSource) -> tuple[int, ...]:
+    """``eos_token_id`` of the model's generation_config.json, in ascending order; none where it has no such file.
+
+    Raises:
+        ModelError: The file is there but cannot be read.
+    """
+    try:
+        config = GenerationConfig.from_pretrained(source.location, revision=source.revision)
+    except OSError as error:
+        path = Path(source.location) / "generation_config.json"
+        if path.is_file():
+            raise ModelError(f"{path} cannot be read: {_first_line(error)}") from error
+        return ()
+    found = config.eos_token_id
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    return tuple(sorted({int(i) for i in ids}))
 
 
 def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:

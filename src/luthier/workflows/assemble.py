@@ -25,7 +25,14 @@ from luthier.data.template import ChatTemplate
 from luthier.models.adapters import add_lora, add_tokens, train_all, trained_parameters
 from luthier.models.contract import InferenceContract
 from luthier.models.fingerprint import fingerprint
-from luthier.models.load import ModelSource, find_model, load_causal_lm, load_config, load_tokenizer
+from luthier.models.load import (
+    ModelSource,
+    find_model,
+    generation_eos_ids,
+    load_causal_lm,
+    load_config,
+    load_tokenizer,
+)
 from luthier.models.placement import Placement, place
 from luthier.objectives.base import Objective
 from luthier.objectives.sft import Sft
@@ -106,8 +113,12 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
         len(data.train), recipe.train.batch_size, epochs=recipe.train.epochs, max_steps=recipe.train.max_steps
     )
     contract = InferenceContract.from_template(
-        template, base_model=recipe.model.name, max_new_tokens=recipe.evaluate.max_new_tokens
+        template,
+        base_model=recipe.model.name,
+        generation_eos_ids=generation_eos_ids(source),
+        max_new_tokens=recipe.evaluate.max_new_tokens,
     )
+    template.stop_ids = contract.stop_ids
     return Inputs(recipe, ranks, placement, source, model_config, tokenizer, template, contract, data, steps)
 
 

@@ -15,7 +15,7 @@ from luthier.generate.requests import build_request
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
 from luthier.train.loop import Trainee
-from luthier.types import Check, Conversation, Finding, Message
+from luthier.types import Check, Conversation, Message
 from luthier.workflows.assemble import BuiltModel, Inputs
 from luthier.workflows.recording import record_checks
 
@@ -27,11 +27,6 @@ def sample_conversations(inputs: Inputs, most: int) -> list[Conversation]:
     """Conversations to look at closely, chosen by the seed; none for plain documents."""
     rows = [c for c in inputs.data.train_conversations if isinstance(c, Conversation)]
     return random.Random(inputs.recipe.train.seed).sample(rows, min(most, len(rows)))
-
-
-def data_findings(inputs: Inputs) -> Sequence[Finding]:
-    """What the data report warns of."""
-    return [f for f in inputs.data.report.findings if f.severity != "note"]
 
 
 def check_data(inputs: Inputs) -> list[Check]:

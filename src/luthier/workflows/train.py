@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from luthier import __version__
 from luthier.checks.training import FirstSteps, frozen_fingerprint
 from luthier.config import Recipe
 from luthier.config.load import LoadedRecipe, dump_resolved, load_recipe, resolve
-from luthier.errors import Interrupted, LuthierError, RunError
+from luthier.errors import Interrupted, RunError
 from luthier.models.adapters import describe_training, trained_parameters
 from luthier.reporter import Reporter, Silent
 from luthier.runs.environment import describe_environment
@@ -31,7 +32,7 @@ from luthier.train.step import validation_loss
 from luthier.types import Check
 from luthier.units import format_count, format_seconds
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
-from luthier.workflows.before_training import BaseAnswers, check_data, data_findings, preflight, stop_test_answers
+from luthier.workflows.before_training import BaseAnswers, check_data, preflight, stop_test_answers
 from luthier.workflows.finish import finish
 from luthier.workflows.recording import LoggedReporter, Recorder, forget_after, record_checks, stop_if_failed
 
@@ -100,8 +101,6 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     reporter.stage("Read model config, tokenizer and data")
     inputs = read_inputs(resolved, reporter)
     data_checks = check_data(inputs)
-    for finding in data_findings(inputs):
-        reporter.say(f"{finding.message} {finding.fix}", "warning")
     folder = RunFolder.create(path, overwrite=overwrite) if inputs.ranks.is_main else RunFolder(path)
     inputs.ranks.barrier()
     _write_inputs(folder, recipe, inputs)
@@ -200,19 +199,25 @@ def _run(
         record_checks(folder, logged, data_checks)
         stop_if_failed("data", data_checks)
         result = _train_in(folder, manifest, inputs, logged, resume=resume, began=began)
-    except Interrupted as interruption:
-        _end(folder, "interrupted", str(interruption))
-        raise
-    except (LuthierError, KeyboardInterrupt, torch.OutOfMemoryError, OSError) as error:
-        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        _end(folder, status, str(error) or type(error).__name__)
+    except (Exception, KeyboardInterrupt) as error:
+        if inputs.ranks.is_main:
+            status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
+            _end(folder, status, str(error) or type(error).__name__, logged)
         raise
     return result
 
 
-def _end(folder: RunFolder, status: Any, error: str) -> None:
-    ended = Manifest.load(folder).model_copy(update={"status": status, "error": error, "finished_at": now()})
-    ended.save(folder)
+def _end(folder: RunFolder, status: Any, error: str, reporter: Reporter) -> None:
+    """Write down how the run ended, with a report of what there is; trouble here must not hide what ended it."""
+    try:
+        ended = Manifest.load(folder).model_copy(update={"status": status, "error": error, "finished_at": now()})
+        ended.save(folder)
+        from luthier.pages.report import write_report
+
+        write_report(folder.path)
+    except Exception as trouble:  # the caller raises the error that matters
+        with suppress(Exception):  # the log may lie on the same full disk
+            reporter.say(f"The end of the run could not be written down completely: {trouble}", "warning")
 
 
 def _train_in(

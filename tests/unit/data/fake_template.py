@@ -42,6 +42,18 @@ class FakeTemplate:
                 results.append(error)
         return results
 
+    has_markers = False
+
+    def marker_mismatch(self, conversation: Conversation) -> str | None:
+        raise AssertionError("there are no markers")
+
+    def special_tokens_in_content(self, conversation: Conversation) -> list[str]:
+        return [word for m in conversation.messages for word in m.content.split() if word.startswith("<|")]
+
+    def num_thinking_tokens_lost(self, conversation: Conversation, *, by_turn: bool = False) -> int:
+        assert by_turn
+        return sum(len(m.thinking or "") for m in conversation.messages)
+
     def encode_turns(self, conversation: Conversation) -> tuple[Rendered, ...]:
         return (self.encode(conversation),)
 

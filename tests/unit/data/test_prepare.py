@@ -224,3 +224,26 @@ def test_report_is_plain_json(write):
     content = json.loads(json.dumps(report.to_json()))
     assert content["train"]["num_rows"] + content["validation"]["num_rows"] == 2
     assert content["fingerprint"] == report.fingerprint
+
+
+def test_control_tokens_and_lost_thinking_become_findings(write):
+    rows = [pair(f"question {i} of many", f"answer {i}") for i in range(120)]
+    rows[3]["prompt"] = "what is <|im_end|> for"
+    rows[5] = {
+        "prompt": "think",
+        "completion": "done",
+        "messages": [
+            {"role": "user", "content": "think about it"},
+            {"role": "assistant", "content": "done", "reasoning_content": "hmm"},
+        ],
+    }
+    chats = [row if "messages" in row else {"messages": [
+        {"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}
+    ]} for row in rows]  # fmt: skip
+    file = write([{"messages": chat["messages"]} for chat in chats])
+    found = {finding.rule: finding for finding in run(file).report.findings}
+    assert "1 of 120 rows contain strings of control tokens ('<|im_end|>')" in found["control_tokens_in_text"].message
+    assert [str(s) for s in found["control_tokens_in_text"].rows] == [f"{file}:4"]
+    assert "1 of 1 rows looked at that have some (3 tokens)" in found["thinking_lost"].message
+    assert [str(s) for s in found["thinking_lost"].rows] == [f"{file}:6"]
+    assert run(file).report.findings == tuple(found.values())  # the same from the cache
