@@ -23,6 +23,7 @@ VERBS: dict[str, Verb] = {
     "runs": Verb("luthier.cli.runs", "List runs: state, verdict, losses, size."),
     "watch": Verb("luthier.cli.watch", "Follow a running run until it ends, or see how one stands."),
     "stop": Verb("luthier.cli.stop", "Let a running run save and end."),
+    "compare": Verb("luthier.cli.compare", "What differs between runs: recipe, data, losses, paired scores."),
     "report": Verb("luthier.cli.report", "Write a run's report.html again, and open it."),
     "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
     "models": Verb("luthier.cli.models", "List or fetch the models that need no hub."),

@@ -69,8 +69,10 @@ class Trackio:
 
     def close(self) -> None:
         """Write out and end."""
+        import trackio
+
         with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-            self._run.finish()
+            trackio.finish()  # not the run's own: this one also tells trackio that nothing is left to do at exit
 
 
 class Wandb:
@@ -121,9 +123,13 @@ class TensorBoard:
 
 
 class Mlflow:
-    """Where MLFLOW_TRACKING_URI says, else files in ``mlruns`` beside the run folders."""
+    """Where MLFLOW_TRACKING_URI says, else files in ``mlruns`` beside the run folders.
+
+    mlflow-skinny has no database; for plain files mlflow wants to be told that they are meant.
+    """
 
     def __init__(self, run: TrackedRun) -> None:
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         from mlflow import MlflowClient
 
         place = os.environ.get("MLFLOW_TRACKING_URI") or (run.folder.absolute().parent / "mlruns").as_uri()
