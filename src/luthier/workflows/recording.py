@@ -12,6 +12,7 @@ from luthier.runs.atomic import write_text
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
 from luthier.train.step import StepResult
+from luthier.train.trackers import Trackers
 from luthier.types import Check
 
 
@@ -72,16 +73,23 @@ class Recorder:
     """The loop's observer on the main rank: metrics.jsonl, run.json, progress, and the checks of the first steps."""
 
     def __init__(
-        self, folder: RunFolder, manifest: Manifest, reporter: Reporter, first_steps: FirstSteps | None, is_main: bool
+        self,
+        folder: RunFolder,
+        manifest: Manifest,
+        reporter: Reporter,
+        first_steps: FirstSteps | None,
+        is_main: bool,
+        trackers: Trackers,
     ) -> None:
         self._folder, self._manifest, self._reporter = folder, manifest, reporter
-        self._first_steps, self._is_main = first_steps, is_main
+        self._first_steps, self._is_main, self._trackers = first_steps, is_main, trackers
         self._validation_loss: float | None = None
         self.train_loss: float | None = None
 
     def _write(self, record: Mapping[str, Any]) -> None:
         if self._is_main:
             self._folder.append_line("metrics.jsonl", record)
+            self._trackers.log(record)
 
     def after_step(self, step: int, result: StepResult, record: Mapping[str, Any]) -> None:
         """Write, report, and check once the first steps are made."""

@@ -22,6 +22,8 @@ from luthier.config.load import LoadedRecipe, dump_resolved, load_recipe, resolv
 from luthier.errors import Interrupted, RunError
 from luthier.models.adapters import describe_training, trained_parameters
 from luthier.reporter import Reporter, Silent
+from luthier.runs.claim import claim, refuse_running, refuse_taken_name
+from luthier.runs.compare import leaves
 from luthier.runs.environment import describe_environment
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
@@ -29,6 +31,7 @@ from luthier.train.checkpoint import CheckpointStore, refuse_mismatch
 from luthier.train.interrupt import stop_on_signal
 from luthier.train.loop import LoopResult, Trainee, run_loop
 from luthier.train.step import validation_loss
+from luthier.train.trackers import TrackedRun, open_trackers, require_sinks
 from luthier.types import Check
 from luthier.units import format_count, format_seconds
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
@@ -96,7 +99,8 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     began = time.perf_counter()
     reporter = reporter or Silent()
     resolved = resolve(recipe)
-    path = Path(resolved.run.folder).expanduser() / resolved.run.name
+    require_sinks(resolved.run.sinks)
+    path = resolved.run.path
     refuse_taken_name(path, overwrite)
     reporter.stage("Read model config, tokenizer and data")
     inputs = read_inputs(resolved, reporter)
@@ -105,6 +109,8 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     inputs.ranks.barrier()
     _write_inputs(folder, recipe, inputs)
     manifest = _new_manifest(inputs)
+    if inputs.ranks.is_main:
+        claim(folder)
     manifest.save(folder)
     return _run(folder, manifest, inputs, data_checks, reporter, resume=False, began=began)
 
@@ -118,6 +124,7 @@ def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
     began = time.perf_counter()
     reporter = reporter or Silent()
     folder = RunFolder.open(run)
+    refuse_running(folder)
     manifest = Manifest.load(folder)
     store = CheckpointStore(folder / "checkpoints")
     if manifest.status == "finished":
@@ -127,26 +134,14 @@ def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
         raise RunError(f"{folder.name} has no checkpoint to continue from. Start it again: luthier train … --overwrite")
     torch.set_num_threads(store.read_position(last).num_threads)
     resolved = resolve(load_recipe(folder / "recipe.resolved.yaml"))
+    require_sinks(resolved.run.sinks)
     reporter.stage("Read model config, tokenizer and data")
     inputs = read_inputs(resolved, reporter)
     manifest = manifest.model_copy(update={"status": "running", "error": None})
+    if inputs.ranks.is_main:
+        claim(folder)
     manifest.save(folder)
     return _run(folder, manifest, inputs, [], reporter, resume=True, began=began)
-
-
-def refuse_taken_name(path: Path, overwrite: bool) -> None:
-    """Raise RunError early if a run of this name holds work; a run that failed before its first step holds none."""
-    if overwrite or not path.exists():
-        return
-    if (path / "run.json").is_file():
-        earlier = Manifest.load(RunFolder(path))
-        if earlier.status == "failed" and earlier.step == 0 and not (path / "checkpoints" / "index.json").is_file():
-            shutil.rmtree(path)
-            return
-    raise RunError(
-        f"A run named '{path.name}' exists already in {path.parent}. Choose another run.name, "
-        f"continue it with: luthier train --resume {path.name}, or pass --overwrite."
-    )
 
 
 def _method(recipe: Recipe) -> str:
@@ -238,7 +233,8 @@ def _train_in(
         base_answers = BaseAnswers.load(folder, inputs)
     else:
         start = (0, 0.0)
-        torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)  # dropout: the same on every start, other per rank
+        # Dropout: the same on every start, other per rank.
+        torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)
         reporter.stage("Preflight")
         checks = preflight(folder, inputs, built, trainee, reporter)
         stop_if_failed("preflight", checks)
@@ -293,8 +289,16 @@ def _loop(
     step, seconds = start
     reporter.stage("Train")
     first_steps = FirstSteps(trainee.optimizer, inputs.total_steps) if step == 0 else None
-    recorder = Recorder(folder, manifest, reporter, first_steps, inputs.ranks.is_main)
-    with stop_on_signal() as stop:
+    tracked = TrackedRun(
+        name=manifest.name,
+        id=f"{manifest.name}-{''.join(c for c in manifest.created_at[:19] if c.isdigit())}",
+        folder=folder.path,
+        settings=leaves(inputs.recipe.model_dump(mode="json")),
+        start_step=step,
+    )
+    sinks = inputs.recipe.run.sinks if inputs.ranks.is_main else ()
+    with open_trackers(sinks, tracked, reporter) as trackers, stop_on_signal() as stop:
+        recorder = Recorder(folder, manifest, reporter, first_steps, inputs.ranks.is_main, trackers)
         loop = run_loop(trainee, rhythm(inputs), store, recorder, stop, start_step=step, start_seconds=seconds)
     manifest.step, manifest.seconds = loop.step, loop.seconds
     if inputs.ranks.is_main:
