@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from luthier.errors import ModelError
@@ -50,7 +50,7 @@ def add_lora(
         r=rank,
         lora_alpha=alpha,  # type: ignore[arg-type]  # PEFT computes alpha / r; a float works
         lora_dropout=dropout,
-        target_modules=target_modules if target_modules == "all-linear" else list(target_modules),
+        target_modules=target_modules if isinstance(target_modules, str) else list(target_modules),
         trainable_token_indices=_token_indices(model, trainable_token_ids) or None,
         bias="none",
     )
@@ -89,7 +89,8 @@ def _token_indices(model: PreTrainedModel, ids: Sequence[int]) -> dict[str, list
 
 def train_all(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """Make every parameter trainable, stored in `dtype`."""
-    return model.to(dtype).requires_grad_(True)
+    network: Any = model  # transformers' annotations of `to` do not know its argument
+    return network.to(dtype).requires_grad_(True)
 
 
 def trained_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -102,16 +103,30 @@ def frozen_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in model.named_parameters() if not p.requires_grad}
 
 
+@torch.no_grad()
 def add_tokens(model: PreTrainedModel, tokenizer: Any, new_tokens: Sequence[str]) -> None:
-    """Add special tokens to the tokenizer and rows to the embeddings, initialised at the mean of the existing rows."""
+    """Give new special tokens their rows in the embeddings, at the mean of the rows before them.
+
+    Rows are added where there are too few. Vocabularies are often padded: then the rows are there, but mean nothing.
+    """
     if not new_tokens:
         return
     tokenizer.add_special_tokens({"additional_special_tokens": list(new_tokens)}, replace_extra_special_tokens=False)
-    if len(tokenizer) > model.get_input_embeddings().weight.shape[0]:
+    grow_embeddings(model, tokenizer)
+    ids = sorted(tokenizer.convert_tokens_to_ids(list(new_tokens)))
+    for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
+        assert embedding is not None
+        rows = embedding.weight
+        assert isinstance(rows, Tensor)
+        rows[ids] = rows[: ids[0]].mean(dim=0, dtype=torch.float32).to(rows.dtype)
+
+
+def grow_embeddings(model: PreTrainedModel, tokenizer: Any) -> None:
+    """Add rows until every token of the tokenizer has one."""
+    rows = model.get_input_embeddings().weight
+    assert isinstance(rows, Tensor)
+    if len(tokenizer) > rows.shape[0]:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
-        for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
-            rows = embedding.weight.data
-            rows[-len(new_tokens) :] = rows[: -len(new_tokens)].float().mean(dim=0).to(rows.dtype)
 
 
 def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:

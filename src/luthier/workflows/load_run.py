@@ -15,7 +15,7 @@ from luthier.data.template import ChatTemplate
 from luthier.errors import RunError
 from luthier.generate.batched import BatchedEngine
 from luthier.generate.requests import build_request
-from luthier.models.adapters import load_adapter
+from luthier.models.adapters import grow_embeddings, load_adapter
 from luthier.models.contract import InferenceContract
 from luthier.models.load import ModelSource, find_model, load_causal_lm, load_tokenizer
 from luthier.models.placement import Placement, place
@@ -110,8 +110,8 @@ def load_run(run: str | Path, *, device: str | None = None, reporter: Reporter |
         model: torch.nn.Module = load_causal_lm(own, placement.dtype, placement.device)
     else:
         base = load_causal_lm(source, placement.dtype, placement.device)
-        missing_rows = len(tokenizer) - base.get_input_embeddings().weight.shape[0]
-        if missing_rows > 0:  # tokens that the chat template added; their trained rows are in the adapter
-            base.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        grow_embeddings(
+            base, tokenizer
+        )  # for tokens that the chat template added; their trained rows are in the adapter
         model = load_adapter(base, result).eval()
     return LoadedRun(folder, manifest, recipe, model, tokenizer, template, contract, placement, source)
