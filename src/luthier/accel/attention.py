@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
+from peft import PeftModel
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everybody knows
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
@@ -203,8 +204,7 @@ def choose_route(choice: str, config: Any, device: torch.device) -> tuple[Route,
     Raises:
         ModelError: The choice cannot work for this model or device; says which can.
     """
-    text_config = config.get_text_config()
-    softcap = getattr(text_config, "attn_logit_softcapping", None)
+    softcap = getattr(config.get_text_config(), "attn_logit_softcapping", None)
     flash_ready = device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
     if choice == "auto":
         if softcap is not None:
@@ -229,7 +229,7 @@ def choose_route(choice: str, config: Any, device: torch.device) -> tuple[Route,
 
 def base_model(model: nn.Module) -> PreTrainedModel:
     """The transformers model under a PEFT wrapper, or the model itself."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
     assert isinstance(inner, PreTrainedModel), type(inner)
     return inner
 
@@ -239,7 +239,7 @@ def use_route(model: nn.Module, route: Route) -> None:
     _set_implementation(base_model(model), f"luthier_{route}")
 
 
-def _set_implementation(model: PreTrainedModel, name: str) -> None:
+def _set_implementation(model: PreTrainedModel, name: str | None) -> None:
     # Set on the config, not through set_attn_implementation: that one checks for packages and hub kernels by name.
     model.config._attn_implementation = name
     text_config = model.config.get_text_config()

@@ -65,7 +65,7 @@ class ScoringModel(nn.Module):
 
     def head(self) -> _Head:
         """Weight and bias of the language-model head; PEFT's trainable token rows are merged in by its own property."""
-        head = self.causal_lm.get_output_embeddings()
+        head: Any = self.causal_lm.get_output_embeddings()
         return _Head(head.weight, getattr(head, "bias", None))
 
     def forward(self, batch: Batch, want: Want) -> Scores:

@@ -105,9 +105,13 @@ class ChatTemplate:
         """Identifies the tokenizer alone."""
         return tokenizer_fingerprint(self.tokenizer)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """Equal for objects that give equal tokens; the same in every process. 16 hexadecimal digits."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
         parts = {
             "template": self.template,
             "template_kwargs": self.template_kwargs,

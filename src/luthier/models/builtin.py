@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from luthier.data.cache import cache_folder
 from luthier.errors import ModelError, ResourceError
@@ -147,7 +148,7 @@ def _convert(gguf: Path, target: Path) -> None:
 
     with quiet_libraries():
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-        network = AutoModelForCausalLM.from_pretrained(
+        network: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, quantization_config=GgufConfig(dequantize=True), dtype=torch.float32
         )
         network.to(torch.bfloat16).save_pretrained(target)

@@ -114,7 +114,7 @@ def generation_eos_ids(source: ModelSource) -> tuple[int, ...]:
         ModelError: The file is there but cannot be read.
     """
     try:
-        config = GenerationConfig.from_pretrained(source.location, revision=source.revision)
+        config = GenerationConfig.from_pretrained(source.location, revision=source.revision or "main")
     except OSError as error:
         path = Path(source.location) / "generation_config.json"
         if path.is_file():
@@ -133,9 +133,10 @@ def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device
     """
     from safetensors import SafetensorError
 
+    auto: Any = AutoModelForCausalLM  # its annotations do not know `output_loading_info`
     try:
         with quiet_libraries():
-            model, info = AutoModelForCausalLM.from_pretrained(
+            model, info = auto.from_pretrained(
                 source.location, revision=source.revision, dtype=dtype, output_loading_info=True
             )
     except (OSError, ValueError, SafetensorError, struct.error, RuntimeError) as error:

@@ -64,7 +64,7 @@ class LossOutput:
     """The terms of a micro-batch by name, and what else is worth logging (detached sums, divided by the same units)."""
 
     terms: Mapping[str, Term]
-    metrics: Mapping[str, Term] = field(default_factory=dict)
+    metrics: Mapping[str, Term] = field(default_factory=dict[str, Term])
 
 
 class Objective(Protocol):

@@ -95,13 +95,14 @@ class MasterAdamW:
         """
         grads = list(self.gradients().values())
         if inverse_scale != 1.0:
-            torch._foreach_mul_(grads, inverse_scale)
+            for grad in grads:
+                grad.mul_(inverse_scale)
         norm = torch.nn.utils.get_total_norm(grads) if grads else torch.zeros(())
         grad_norm = float(norm)
         finite = grad_norm == grad_norm and grad_norm != float("inf")
         if finite:
-            if self.max_grad_norm and grad_norm > self.max_grad_norm:
-                torch._foreach_mul_(grads, self.max_grad_norm / (grad_norm + 1e-6))
+            if self.max_grad_norm:
+                torch.nn.utils.clip_grads_with_norm_(self.masters.values(), self.max_grad_norm, norm)
             for group in self._adamw.param_groups:
                 group["lr"] = learning_rate
             self._adamw.step()
