@@ -16,10 +16,13 @@ EXAMPLE_SHAPES = (
     "count orders",
     "average price",
     "number of customers per city",
+    "cities with many customers",
     "cheapest products",
+    "count orders by customers",
     "orders per city",
 )
-"""One worked example of each family, the join with a GROUP BY last, nearest to the question."""
+"""One or two worked examples of each family. Chosen for the base model's good: on held-out questions that the demo does not
+ask, this set did as well as twelve examples and better than six, or examples with two conditions, or twenty."""
 
 
 class ShopSql:
@@ -51,18 +54,14 @@ class ShopSql:
         ]
 
     def few_shot(self) -> Sequence[Message]:
-        """One training question of each family, with its answer."""
+        """Training questions with their answers; the semicolon helps the base model to find the end."""
         messages: list[Message] = []
         for question in example_questions():
-            messages += [Message("user", question.text), Message("assistant", question.sql)]
+            messages += [Message("user", question.text), Message("assistant", f"{question.sql};")]
         return messages
 
 
 def example_questions() -> list[Question]:
-    """The first training question of each of `EXAMPLE_SHAPES`, of those with two conditions where the shape has them."""
-    questions = training_questions()
-    chosen: list[Question] = []
-    for shape in EXAMPLE_SHAPES:
-        candidates = [q for q in questions if q.combination.startswith(f"{shape} | ")]
-        chosen.append(next((q for q in candidates if q.slices["conditions"] == "2"), candidates[0]))
-    return chosen
+    """The first training question with one condition of each of `EXAMPLE_SHAPES`."""
+    single = [question for question in training_questions() if question.slices["conditions"] == "1"]
+    return [next(q for q in single if q.combination.startswith(f"{shape} | ")) for shape in EXAMPLE_SHAPES]

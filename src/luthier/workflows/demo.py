@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "model": {"name": "smollm2-135m-instruct"},
     "data": {"train": "demo:shop-sql", "validation_fraction": 0.05},
     "adapter": {"kind": "lora", "rank": 16, "alpha": 32},
-    "train": {"learning_rate": 1e-3, "epochs": 1, "batch_size": 8},
+    "train": {"learning_rate": 1.5e-3, "epochs": 1, "batch_size": 8},
     "evaluate": {"tasks": [ShopSql.name], "max_new_tokens": ShopSql.max_new_tokens, "batch_size": 60},
 }
 """Chosen for two CPU cores and a few minutes: few rows, many small steps, a high learning rate."""

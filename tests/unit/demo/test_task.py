@@ -26,7 +26,7 @@ def test_examples_cover_the_families_and_come_from_training() -> None:
     messages = ShopSql().few_shot()
     assert [m.role for m in messages] == ["user", "assistant"] * len(chosen)
     assert [m.content for m in messages[::2]] == [q.text for q in chosen]
-    assert [m.content for m in messages[1::2]] == [q.sql for q in chosen]
+    assert [m.content for m in messages[1::2]] == [f"{q.sql};" for q in chosen]
 
 
 def test_examples_bring_no_value_of_a_heldout_question() -> None:
