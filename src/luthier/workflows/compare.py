@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from luthier import __version__
 from luthier.config.yaml_source import read_yaml
 from luthier.errors import InputError, RunError
 from luthier.evaluate.compare import Comparison, compare
@@ -128,6 +129,7 @@ def compare_runs(paths: Sequence[Path], page_folder: Path | None = None) -> RunC
         data=data,
         scores=[(f"{task.task} ({task.metric.replace('_', ' ')})", task.comparison) for task in tasks],
         notes=notes,
+        version=__version__,
     )
     return RunComparison(runs, recipe, data, tuple(tasks), tuple(notes), page)
 

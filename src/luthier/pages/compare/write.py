@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from luthier import __version__
 from luthier.evaluate.compare import Comparison
 from luthier.pages.page import render_page
 from luthier.pages.report.chart import LineChart, Series, line_chart
@@ -31,6 +30,7 @@ def write_comparison(
     data: Sequence[Difference],
     scores: Sequence[tuple[str, Comparison]],
     notes: Sequence[str],
+    version: str,
 ) -> None:
     """Write the page.
 
@@ -43,6 +43,7 @@ def write_comparison(
         data: Facts of the data that differ.
         scores: (task, paired comparison with the first run).
         notes: What a reader should know.
+        version: Of Luthier, for the foot of the page.
     """
     view = {
         "names": names,
@@ -53,7 +54,7 @@ def write_comparison(
         "data": _in_words(data),
         "scores": [(task, comparison.sentence(), comparison.verdict) for task, comparison in scores],
         "notes": notes,
-        "version": __version__,
+        "version": version,
         "written_at": now().replace("T", " ").replace("+00:00", " UTC"),
     }
     page = render_page(
