@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import subprocess
+import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 from luthier.cli.app import main
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
+from luthier.runs.process import RunProcess
 from luthier.workflows.list_runs import list_runs
 
 
@@ -28,14 +32,16 @@ def test_figures_come_out_of_the_folder(tmp_path: Path) -> None:
     run = make_run(
         tmp_path, "new", age_seconds=60, status="finished", verdict="verified", step=20, total_steps=20, seconds=12.5
     )
-    run.append_line("metrics.jsonl", {"step": 10, "loss": 2.0, "validation_loss": 2.5})
-    run.append_line("metrics.jsonl", {"step": 20, "loss": 1.0})
+    run.append_line("metrics.jsonl", {"kind": "train", "step": 10, "loss": 2.0})
+    run.append_line("metrics.jsonl", {"kind": "train", "step": 20, "loss": 1.0})
+    run.append_line("metrics.jsonl", {"kind": "validation", "step": 20, "loss": 2.5})
     (run / "adapter").mkdir()
     (run / "adapter" / "weights").write_bytes(b"x" * 5000)
     new, old = list_runs(tmp_path)
     assert (new.name, old.name) == ("new", "old")
     assert (new.status, new.verdict, new.step, new.total_steps, new.seconds) == ("finished", "verified", 20, 20, 12.5)
     assert (new.train_loss, new.validation_loss) == (1.0, 2.5)
+    assert new.loss_curve == (2.0, 1.0)
     assert new.size_bytes == 5000 + sum((run / f).stat().st_size for f in ("run.json", "metrics.jsonl"))
     assert 59 <= new.age_seconds <= 120
     assert (old.train_loss, old.validation_loss) == (None, None)
@@ -68,3 +74,32 @@ def test_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFi
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert row["name"] == "first"
     assert set(row) == set(asdict(list_runs(tmp_path)[0]))
+
+
+def test_a_run_whose_process_has_gone_is_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, "dead", age_seconds=60, total_steps=9)
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    RunProcess(ended.pid, "some time ago", socket.gethostname()).save(run)
+    (dead,) = list_runs(tmp_path)
+    assert dead.status == "interrupted"
+    assert "Process ended without a word" in (dead.error or "")
+    assert json.loads((run / "run.json").read_text())["status"] == "running", "looking changes nothing"
+    RunProcess.this(detached=False).save(run)
+    assert list_runs(tmp_path)[0].status == "running"
+    RunProcess(ended.pid, "some time ago", "another-machine").save(run)
+    assert list_runs(tmp_path)[0].status == "running", "nothing is known of processes on another machine"
+    assert main(["runs", "--folder", str(tmp_path)]) == 0
+    assert "running" in capsys.readouterr().out
+
+
+def test_the_table_draws_the_loss_in_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(tmp_path, "a-run-with-a-rather-long-name", age_seconds=60, status="finished", verdict="unverified")
+    for step in range(1, 101):
+        run.append_line("metrics.jsonl", {"kind": "train", "step": step, "loss": 101.0 - step})
+    assert main(["runs", "--folder", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= 80
+    assert "█" in table
+    assert "▁" in table
+    assert "unverified" in table
