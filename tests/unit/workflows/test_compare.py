@@ -1,0 +1,108 @@
+"""Runs side by side: paired scores on shared rows, notes about what does not compare, the page."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from luthier.cli.app import main
+from luthier.errors import InputError, RunError
+from luthier.workflows.compare import compare_runs
+from tests.unit.pages.run_folder import DATA, manifest, metrics, write_json, write_lines
+
+RECIPE = "model:\n  name: m  # r.yaml:1\ntrain:\n  learning_rate: {rate}  # r.yaml:2\n  epochs: 1.0  # default\n"
+
+
+def make_run(folder: Path, rate: str, scores: dict[str, float], **changes: Any) -> Path:
+    place = folder / "evaluation" / "sql"
+    place.mkdir(parents=True)
+    write_json(folder / "run.json", manifest(name=folder.name, **changes))
+    write_json(folder / "data.json", DATA)
+    (folder / "recipe.resolved.yaml").write_text(RECIPE.format(rate=rate))
+    write_lines(folder / "metrics.jsonl", metrics())
+    write_json(place / "summary.json", {"task": "sql", "metric": "execution_accuracy"})
+    rows = [
+        {"id": key, "question": f"q{key}", "reference": "r", "contender": contender, "score": value * share}
+        for key, value in scores.items()
+        for contender, share in (("base", 0.0), ("tuned", 1.0))
+    ]
+    write_lines(place / "rows.jsonl", rows)
+    return folder
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> list[Path]:
+    first = {str(i): float(i % 4 == 0) for i in range(60)}
+    second = {str(i): float(i % 4 != 1) for i in range(2, 62)}
+    return [make_run(tmp_path / "a", "0.001", first), make_run(tmp_path / "b<i>", "2e-4", second)]
+
+
+def test_scores_are_paired_on_the_rows_that_both_answered(two: list[Path]) -> None:
+    result = compare_runs(two)
+    (task,) = result.tasks
+    shared = range(2, 60)
+    differences = [float(i % 4 != 1) - float(i % 4 == 0) for i in shared]
+    assert task.comparison.num_rows == 58
+    assert task.num_unshared == 4
+    assert task.comparison.difference.mean == pytest.approx(np.mean(differences))
+    assert (task.comparison.first, task.comparison.second) == ("b<i>", "a")
+    assert task.comparison.verdict == "better"
+    assert any("4 rows that only one of" in note for note in result.notes)
+    assert result.recipe == (("train.learning_rate", (0.001, 0.0002)),)
+    assert result.data == ()
+
+
+def test_the_page_holds_all_of_it_and_loads_nothing(two: list[Path]) -> None:
+    page = compare_runs(two).page.read_text()
+    assert "compare-a-b<i>.html" in str(compare_runs(two).page)
+    assert "b&lt;i&gt;" in page
+    assert "<i>" not in page
+    assert page.count('class="line run-') == 2 + 2
+    assert "train.learning_rate" in page
+    assert not re.search(r"(src|href)=\"(?!#)", page)
+
+
+def test_other_rows_other_data_and_unfinished_runs_are_noted(two: list[Path], tmp_path: Path) -> None:
+    third = make_run(tmp_path / "c", "0.001", {"other": 1.0}, status="interrupted")
+    write_json(third / "data.json", DATA | {"fingerprint": "00"})
+    notes = " ".join(compare_runs([two[0], third]).notes)
+    assert "both evaluated on sql, but on different rows" in notes
+    assert "different tokens" in notes
+    assert "Not finished: c" in notes
+
+
+def test_same_names_in_two_folders_are_told_apart(two: list[Path], tmp_path: Path) -> None:
+    other = make_run(tmp_path / "elsewhere" / "a", "0.001", {"1": 1.0})
+    result = compare_runs([two[0], other])
+    assert [run.name for run in result.runs] == [f"{tmp_path.name}/a", "elsewhere/a"]
+    assert result.page.is_file()
+
+
+def test_what_cannot_be_compared_is_refused(two: list[Path]) -> None:
+    with pytest.raises(InputError, match="at least two"):
+        compare_runs(two[:1])
+    with pytest.raises(InputError, match="twice"):
+        compare_runs([two[0], two[0]])
+    (two[1] / "recipe.resolved.yaml").unlink()
+    with pytest.raises(RunError, match="missing or damaged"):
+        compare_runs(two)
+
+
+def test_command_in_80_columns_and_as_json(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *map(str, two)]) == 0
+    shown = capsys.readouterr().out
+    table, _, words = shown.partition("sql: execution_accuracy")
+    assert max(map(len, table.splitlines())) <= 80
+    assert "learning_rate" in words
+    assert "b<i> is better" in words
+    assert main(["compare", *map(str, two), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["recipe"] == {"train.learning_rate": [0.001, 0.0002]}
+    assert content["runs"][0]["curves"]["train"][0] == [1, 2.9]
+    assert content["runs"][0]["train_loss"] == 2.0
+    assert content["tasks"][0]["verdict"] == "better"
