@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data.template import ChatTemplate
@@ -15,35 +16,43 @@ from luthier.types import Check, Conversation
 SAMPLED_CONVERSATIONS = 32
 
 
-def _examples(sets: Iterable[TokenizedSet]) -> Iterable[tuple[np.ndarray, np.ndarray, int]]:
-    for rows in sets:
-        for index in range(len(rows)):
-            example = rows[index]
-            for segment in example.segments:
-                yield segment.ids, segment.weights, example.row
-
-
 def answers_end(sets: Sequence[TokenizedSet], end_ids: frozenset[int], max_length: int | None) -> Check:
-    """Each run of trained tokens ends with an end-of-turn token that is itself trained."""
-    turns, bad = 0, []
-    for ids, weights, row in _examples(sets):
-        trained = weights > 0
-        lasts = np.flatnonzero(trained & ~np.append(trained[1:], False))
-        for last in lasts:
-            if max_length is not None and last == max_length - 1:
-                continue  # cut by overlong: truncate or document chunks, which the data report counts
-            turns += 1
-            if int(ids[last]) not in end_ids:
-                bad.append(row)
+    """Each run of trained tokens ends with an end-of-turn token that is itself trained.
+
+    Args:
+        sets: Training and validation rows.
+        end_ids: Tokens that end a turn.
+        max_length: Runs that end at this length were cut there (documents, or overlong: truncate) and are left out.
+    """
+    turns, cut, bad = 0, 0, []
+    for tokens in sets:
+        trained = tokens.weights > 0
+        is_last = trained.copy()
+        is_last[:-1] &= ~trained[1:]
+        is_last[tokens.segment_offsets[1:] - 1] = trained[tokens.segment_offsets[1:] - 1]
+        lasts = np.flatnonzero(is_last)
+        segments = np.searchsorted(tokens.segment_offsets, lasts, side="right") - 1
+        at_limit = lasts - tokens.segment_offsets[segments] + 1 == (max_length or -1)
+        ended = np.isin(tokens.ids[lasts], list(end_ids))
+        cut += int((at_limit & ~ended).sum())
+        turns += int((ended | ~at_limit).sum())
+        bad += _rows_of_segments(tokens, segments[~ended & ~at_limit])
     return Check(
         name="data.end_of_turn",
         claim="Every trained turn ends with a trained end-of-turn token.",
-        measured=f"{turns - len(bad)} of {turns}" + (f"; first other: row {bad[0]}" if bad else ""),
+        measured=f"{turns - len(bad)} of {turns}"
+        + (f", {cut} more cut at {max_length} tokens" if cut else "")
+        + (f"; first other: row {bad[0]}" if bad else ""),
         limit=f"{turns} of {turns}",
         unit="turns",
         passed=not bad,
         advice="A model that never sees an end never stops. Check the chat template (model.chat_template).",
     )
+
+
+def _rows_of_segments(tokens: TokenizedSet, segments: NDArray[np.int64]) -> list[int]:
+    examples = np.searchsorted(tokens.example_offsets, segments, side="right") - 1
+    return tokens.rows[examples].tolist()
 
 
 def one_bos(sets: Sequence[TokenizedSet], bos_id: int | None, required: bool) -> Check:
@@ -52,16 +61,17 @@ def one_bos(sets: Sequence[TokenizedSet], bos_id: int | None, required: bool) ->
     Args:
         sets: Training and validation rows.
         bos_id: None where the tokenizer has no such token.
-        required: Whether the tokenizer puts one before text of its own accord.
+        required: Whether the tokenizer puts one before text of its own accord. Later chunks of a document have none.
     """
     bad: list[int] = []
-    rows = 0
-    if bos_id is not None:
-        for ids, _, row in _examples(sets):
-            rows += 1
-            doubled = len(ids) > 1 and ids[0] == bos_id and ids[1] == bos_id
-            if doubled or (required and ids[0] != bos_id):
-                bad.append(row)
+    total = 0
+    for tokens in sets if bos_id is not None else ():
+        starts = tokens.segment_offsets[tokens.example_offsets[:-1]]
+        has_one = tokens.ids[starts] == bos_id
+        doubled = has_one & (tokens.lengths > 1) & (tokens.ids[np.minimum(starts + 1, len(tokens.ids) - 1)] == bos_id)
+        is_first = np.diff(tokens.rows, prepend=-1) != 0
+        bad += tokens.rows[doubled | (required & is_first & ~has_one)].tolist()
+        total += len(tokens)
     wanted = (
         "starts with exactly one beginning-of-sequence token"
         if required
@@ -70,8 +80,10 @@ def one_bos(sets: Sequence[TokenizedSet], bos_id: int | None, required: bool) ->
     return Check(
         name="data.bos",
         claim=f"Every row {wanted}.",
-        measured="no such token in this tokenizer" if bos_id is None else f"{rows - len(bad)} of {rows} rows",
-        limit="" if bos_id is None else f"{rows} of {rows} rows",
+        measured="no such token in this tokenizer"
+        if bos_id is None
+        else f"{total - len(bad)} of {total} rows" + (f"; first other: row {bad[0]}" if bad else ""),
+        limit="" if bos_id is None else f"{total} of {total} rows",
         unit="",
         passed=not bad,
         advice="Template and tokenizer both add it, or neither does. Check model.chat_template.",
@@ -80,9 +92,13 @@ def one_bos(sets: Sequence[TokenizedSet], bos_id: int | None, required: bool) ->
 
 def rows_are_supervised(sets: Sequence[TokenizedSet]) -> Check:
     """At least one trained token in every row."""
-    bad = [row for _, weights, row in _examples(sets) if not weights.any()]
-    total = sum(len(s) for s in sets)
-    supervised = sum(int((weights > 0).sum()) for _, weights, _ in _examples(sets))
+    bad: list[int] = []
+    for tokens in sets:
+        before = np.concatenate([[0], np.cumsum(tokens.weights > 0)])
+        borders = before[tokens.segment_offsets[tokens.example_offsets]]
+        bad += tokens.rows[np.diff(borders) == 0].tolist()
+    total = sum(len(tokens) for tokens in sets)
+    supervised = sum(tokens.num_targets for tokens in sets)
     return Check(
         name="data.supervised",
         claim="Every row has at least one trained token.",
@@ -91,7 +107,7 @@ def rows_are_supervised(sets: Sequence[TokenizedSet]) -> Check:
         limit=f"{total} of {total} rows",
         unit="",
         passed=not bad,
-        advice="Rows without a trained token teach nothing and dilute the batch: remove them or check the mask.",
+        advice="Rows without a trained token teach nothing: remove them, or see that an assistant turn of each is learnt.",
     )
 
 

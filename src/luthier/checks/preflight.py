@@ -9,6 +9,7 @@ import math
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from luthier.accel.scorer import ScoringModel
 from luthier.data.batch import Batch
 from luthier.data.collate import collate
 from luthier.data.example import Example
+from luthier.errors import ModelError
 from luthier.generate.protocol import Engine, Request
 from luthier.models.placement import Placement
 from luthier.models.result import differences, result_kind, save_result
@@ -37,25 +39,24 @@ def longest_row_trains(trainee: Trainee, batch: Batch) -> Check:
     """Forward and backward over the largest micro-batch fit into memory; the gradient is thrown away."""
     device = trainee.placement.device
     capacity = total_memory_bytes(device)
-    rng = torch.get_rng_state()
     measured: float | str
     try:
-        accumulate_gradients(
-            trainee.model,
-            trainee.objective,
-            [batch],
-            trainee.optimizer,
-            placement=trainee.placement,
-            scale=trainee.loss_scale.scale,
-            ranks=trainee.ranks,
-        )
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            accumulate_gradients(
+                trainee.model,
+                trainee.objective,
+                [batch],
+                trainee.optimizer,
+                placement=trainee.placement,
+                scale=trainee.loss_scale.scale,
+                ranks=trainee.ranks,
+            )
         peak = peak_memory_bytes(device)
         measured, passed = round(peak / GIB, 2), peak < capacity
     except torch.OutOfMemoryError as error:
         measured, passed = f"out of memory: {str(error).splitlines()[0]}", False
     finally:
         trainee.optimizer.zero_gradients()
-        torch.set_rng_state(rng)
     return Check(
         name="preflight.longest_row",
         claim=f"A training step with the longest row ({max(batch.segments.lengths)} tokens, {batch.num_tokens} in its "
@@ -74,8 +75,8 @@ def evaluation_runs(trainee: Trainee, batch: Batch) -> Check:
         loss = validation_loss(
             trainee.model, trainee.objective, [batch], placement=trainee.placement, ranks=trainee.ranks
         )
-        measured: float | str = round(loss, 4)
         passed = math.isfinite(loss)
+        measured: float | str = round(loss, 4) if passed else "not finite"
     except torch.OutOfMemoryError as error:
         measured, passed = f"out of memory: {str(error).splitlines()[0]}", False
     return Check(
@@ -92,12 +93,16 @@ def evaluation_runs(trainee: Trainee, batch: Batch) -> Check:
 
 def generation_runs(engine: Engine, request: Request) -> Check:
     """The model answers a prompt of the data through the engine that evaluation uses."""
-    (answer,) = engine.generate([request])
-    passed = len(answer.token_ids) > 0 and all(math.isfinite(x) for x in answer.logprobs)
+    try:
+        (answer,) = engine.generate([request])
+        passed = len(answer.token_ids) > 0 and all(math.isfinite(x) for x in answer.logprobs)
+        measured = f"{len(answer.token_ids)} tokens, ended by {answer.finish_reason}"
+    except (ModelError, torch.OutOfMemoryError) as error:
+        passed, measured = False, str(error).splitlines()[0]
     return Check(
         name="preflight.generation",
         claim="The model generates an answer to a prompt of the data.",
-        measured=f"{len(answer.token_ids)} tokens, ended by {answer.finish_reason}",
+        measured=measured,
         limit="at least 1 token, finite log-probabilities",
         unit="",
         passed=passed,
@@ -120,12 +125,17 @@ def step0_equals_plain_forward(scoring: ScoringModel, rows: Sequence[Example], p
     return Check(
         name="preflight.step0_loss",
         claim=f"The loss of {len(rows)} packed rows equals a plain transformers forward of each row alone.",
-        measured=float(f"{relative:.2e}"),
+        measured=_short(relative),
         limit=RELATIVE_LIMIT[placement.compute],
         unit="relative",
         passed=relative <= RELATIVE_LIMIT[placement.compute],
         advice="This model computes something that packing does not know. Please report its name; do not train it.",
     )
+
+
+def _short(value: float) -> float | str:
+    """Three digits; words for what JSON has no number for."""
+    return float(f"{value:.2e}") if math.isfinite(value) else "not finite"
 
 
 def _plain_log_likelihood(scoring: ScoringModel, row: Example, placement: Placement) -> float:
@@ -139,8 +149,6 @@ def _plain_log_likelihood(scoring: ScoringModel, row: Example, placement: Placem
 
 def packing_does_not_leak(scoring: ScoringModel, first: Example, second: Example, vocab_size: int) -> Check:
     """Changing every token of one document leaves the scores of its neighbour as they were."""
-    from dataclasses import replace
-
     (segment,) = first.segments
     changed = replace(first, segments=(replace(segment, ids=(segment.ids + 1) % vocab_size),))
     scoring.eval()
@@ -155,7 +163,9 @@ def packing_does_not_leak(scoring: ScoringModel, first: Example, second: Example
     return Check(
         name="preflight.packing",
         claim="Documents that are packed together do not see each other: the scores of one stay when the other changes.",
-        measured=float(f"{difference:.2e}"),
+        measured=_short(difference)
+        if control > 1e-5
+        else "nothing changed at all: the scores do not depend on the text",
         limit=1e-5,
         unit="nats",
         passed=difference <= 1e-5 < control,

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from luthier.data.template import ChatTemplate
+from luthier.errors import ModelError
 from luthier.generate.protocol import Completion
 from luthier.models.contract import InferenceContract
 from luthier.models.result import differences
@@ -35,17 +36,11 @@ def serving_equals_training(
     template: ChatTemplate, contract_folder: Path, tokenizer: Any, conversations: Sequence[Conversation]
 ) -> Check:
     """The saved contract and tokenizer, loaded again as a server would, give the token ids that were trained."""
-    served = InferenceContract.load(contract_folder).chat_template(tokenizer)
-    different: list[str] = []
-    for conversation in conversations:
-        trained, again = template.encode_turns(conversation), served.encode_turns(conversation)
-        mismatch = served.serving_mismatch(conversation, by_turn=True)
-        if [(v.ids.tolist(), v.trained.tolist()) for v in trained] != [
-            (v.ids.tolist(), v.trained.tolist()) for v in again
-        ]:
-            different.append(f"{conversation.source}: other token ids")
-        elif mismatch:
-            different.append(f"{conversation.source}: {mismatch}")
+    try:
+        served = InferenceContract.load(contract_folder).chat_template(tokenizer)
+        different = [why for c in conversations if (why := _serving_difference(template, served, c))]
+    except ModelError as error:
+        different = [str(error)] * len(conversations)
     return Check(
         name="result.serving_tokens",
         claim=f"Serving renders {len(conversations)} sampled conversations to the token ids that were trained.",
@@ -56,6 +51,17 @@ def serving_equals_training(
         passed=not different,
         advice="The model would be asked in another way than it was taught. Do not serve it before this passes.",
     )
+
+
+def _serving_difference(template: ChatTemplate, served: ChatTemplate, conversation: Conversation) -> str | None:
+    trained, again = (
+        [(view.ids.tolist(), view.trained.tolist()) for view in each.encode_turns(conversation)]
+        for each in (template, served)
+    )
+    if trained != again:
+        return f"{conversation.source}: other token ids"
+    mismatch = served.serving_mismatch(conversation, by_turn=True)
+    return f"{conversation.source}: {mismatch}" if mismatch else None
 
 
 def stop_share(answers: Sequence[Completion]) -> float:

@@ -73,6 +73,8 @@ def preflight(
         reporter.progress("preflight", done, len(steps))
         checks.append(make())
         record_checks(folder, reporter, checks[-1:])
+        if done == 0 and not checks[0].passed:
+            return checks  # the others would write to a disk that is too small
     reporter.progress("preflight", len(steps), len(steps))
     return checks
 
