@@ -24,6 +24,7 @@ from luthier.runs.manifest import Manifest
 from luthier.runs.process import RunProcess, as_it_is
 
 POLL_SECONDS = 0.5
+MOST_SECONDS_FOR_REPORT = 10.0
 
 
 @dataclass(frozen=True)
@@ -188,7 +189,22 @@ def watch(run: Path, reporter: Reporter, *, poll_seconds: float = POLL_SECONDS) 
         _repeat(watcher.said(), reporter)
     if state.step != shown_step and shown_step >= 0:
         reporter.progress("train", state.step, state.total_steps, state.figures)
+    if shown_step >= 0:
+        _wait_for_report(RunFolder(run), poll_seconds)
     return state
+
+
+def _wait_for_report(folder: RunFolder, poll_seconds: float) -> None:
+    """The report is written just after run.json has told the end; a process that died writes none."""
+    report, record = folder / "report.html", folder / "run.json"
+    deadline = time.monotonic() + MOST_SECONDS_FOR_REPORT
+    while time.monotonic() < deadline:
+        if report.is_file() and report.stat().st_mtime >= record.stat().st_mtime:
+            return
+        process = RunProcess.load(folder)
+        if process is None or not process.is_alive:
+            return
+        time.sleep(poll_seconds)
 
 
 def _repeat(lines: list[str], reporter: Reporter) -> None:

@@ -92,10 +92,13 @@ def test_watching_ends_with_the_run_and_tells_what_happened(tmp_path: Path) -> N
         with (folder / "log.txt").open("a") as log:
             log.write("t == Save\nt Saved.\nt warning: Hot.\n")
         save(folder, status="finished", verdict="verified", step=5)
+        time.sleep(0.05)
+        folder.write_text("report.html", "late")
 
     thread = threading.Thread(target=work)
     thread.start()
     state = watch(folder.path, reporter, poll_seconds=0.01)
+    assert (folder / "report.html").is_file(), "a watcher that has ended may be followed by looking at the report"
     thread.join()
     assert state.is_good
     assert reporter.stages == ["Train", "Save"]
