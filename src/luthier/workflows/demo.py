@@ -23,7 +23,6 @@ from luthier.reporter import Reporter, Silent
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
 from luthier.types import Check
-from luthier.workflows.evaluate import evaluate
 from luthier.workflows.recording import record_checks
 from luthier.workflows.train import train
 
@@ -134,7 +133,8 @@ def demo(*, folder: Path, overwrite: bool = False, reporter: Reporter | None = N
     reporter = reporter or Silent()
     recipe = load_recipe({**RECIPE, "run": {"name": RUN_NAME, "folder": str(folder)}})
     trained = train(recipe, overwrite=overwrite, reporter=reporter)
-    (result,) = evaluate(trained.run, reporter=reporter).tasks
+    assert trained.evaluation is not None, "the demo's recipe names its task"
+    (result,) = trained.evaluation.tasks
     run = RunFolder.open(trained.run)
     record_checks(run, reporter, gates(result))
     checks = run.checks()

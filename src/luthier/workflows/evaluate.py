@@ -56,10 +56,10 @@ def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None 
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
-    chosen = _find_tasks(tasks)
+    chosen = find_tasks(tasks)
     reporter.stage("Load the run")
     loaded = load_run(run, reporter=reporter)
-    chosen = chosen or _find_tasks(loaded.recipe.evaluate.tasks)
+    chosen = chosen or find_tasks(loaded.recipe.evaluate.tasks)
     if not chosen:
         raise InputError(
             f"{loaded.folder.name} names no tasks in evaluate.tasks, so say what to measure: --task followed by the path "
@@ -98,7 +98,12 @@ def find_task(name: str) -> Task:
     )
 
 
-def _find_tasks(names_or_paths: Sequence[str]) -> list[Task]:
+def find_tasks(names_or_paths: Sequence[str]) -> list[Task]:
+    """Tasks by built-in name or path of a file.
+
+    Raises:
+        InputError: One does not exist or is wrong, or two have one name.
+    """
     tasks = [find_task(name) for name in names_or_paths]
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})

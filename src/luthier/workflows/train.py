@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from luthier.types import Check
 from luthier.units import format_count, format_seconds
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
 from luthier.workflows.before_training import BaseAnswers, check_data, preflight, stop_test_answers
+from luthier.workflows.evaluate import EvaluationResult, evaluate, find_tasks
 from luthier.workflows.finish import finish
 from luthier.workflows.recording import LoggedReporter, Recorder, forget_after, record_checks, stop_if_failed
 
@@ -53,6 +54,9 @@ class TrainResult:
         validation_loss: Of the result; None without validation rows.
         result: Folder with the adapter or model.
         result_step: Step whose weights the result holds.
+        report: The page for people.
+        checks: All checks of the run.
+        evaluation: Results of the recipe's tasks; None where it names none.
     """
 
     run: Path
@@ -64,12 +68,14 @@ class TrainResult:
     result: Path
     result_step: int
     report: Path
-    checks: list[Check] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list[Check])
+    evaluation: EvaluationResult | None = None
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
         failed = [c.name for c in self.checks if not c.passed]
-        return {
+        evaluation = {"evaluation": self.evaluation.to_json()["tasks"]} if self.evaluation else {}
+        return evaluation | {
             "run": str(self.run),
             "verdict": self.verdict,
             "seconds": round(self.seconds, 1),
@@ -100,6 +106,7 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     reporter = reporter or Silent()
     resolved = resolve(recipe)
     require_sinks(resolved.run.sinks)
+    find_tasks(resolved.evaluate.tasks)
     path = resolved.run.path
     refuse_taken_name(path, overwrite)
     reporter.stage("Read model config, tokenizer and data")
@@ -112,7 +119,8 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     if inputs.ranks.is_main:
         claim(folder)
     manifest.save(folder)
-    return _run(folder, manifest, inputs, data_checks, reporter, resume=False, began=began)
+    result = _run(folder, manifest, inputs, data_checks, reporter, resume=False, began=began)
+    return _evaluated(result, resolved, reporter)
 
 
 def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
@@ -141,7 +149,14 @@ def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
     if inputs.ranks.is_main:
         claim(folder)
     manifest.save(folder)
-    return _run(folder, manifest, inputs, [], reporter, resume=True, began=began)
+    return _evaluated(_run(folder, manifest, inputs, [], reporter, resume=True, began=began), resolved, reporter)
+
+
+def _evaluated(result: TrainResult, recipe: Recipe, reporter: Reporter) -> TrainResult:
+    """Run the recipe's tasks on what was saved, as a later user of the run would load it."""
+    if not recipe.evaluate.tasks:
+        return result
+    return replace(result, evaluation=evaluate(result.run, reporter=reporter))
 
 
 def _method(recipe: Recipe) -> str:
