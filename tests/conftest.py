@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+# Tiny models gain nothing from threads, and lose much where other work runs beside the tests. Before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
@@ -30,3 +33,16 @@ def real_model_folder() -> Path:
     if folder is None:
         pytest.skip("the embedded model is not in the cache; run: luthier models fetch smollm2-135m-instruct")
     return folder
+
+
+@pytest.fixture(scope="module")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder that only the tests of one module see."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("LUTHIER_CACHE")
+    os.environ["LUTHIER_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["LUTHIER_CACHE"]
+    else:
+        os.environ["LUTHIER_CACHE"] = before

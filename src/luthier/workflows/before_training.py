@@ -122,13 +122,13 @@ class BaseAnswers:
     @classmethod
     def load(cls, folder: RunFolder, inputs: Inputs) -> BaseAnswers:
         """The answers of an interrupted run."""
-        rows, requests = _stop_test_requests(inputs)
+        rows, requests = stop_test_requests(inputs)
         records = folder.read_json("base_answers.json") or []
         answers = tuple(Completion(tuple(r["ids"]), tuple(r["logprobs"]), r["finish_reason"]) for r in records)
         return cls(rows, requests, answers) if len(answers) == len(rows) else cls((), (), ())
 
 
-def _stop_test_requests(inputs: Inputs) -> tuple[tuple[Conversation, ...], tuple[Request, ...]]:
+def stop_test_requests(inputs: Inputs) -> tuple[tuple[Conversation, ...], tuple[Request, ...]]:
     most = inputs.recipe.evaluate.stop_test_rows
     rows = [c for c in inputs.data.validation_conversations if isinstance(c, Conversation)][:most]
     longest = max((len(inputs.tokenizer(split_last_answer(c)[1]).input_ids) for c in rows), default=0)
@@ -143,7 +143,7 @@ def _stop_test_requests(inputs: Inputs) -> tuple[tuple[Conversation, ...], tuple
 
 def stop_test_answers(inputs: Inputs, built: BuiltModel, reporter: Reporter) -> BaseAnswers:
     """Let the untrained model answer the stop test's prompts."""
-    rows, requests = _stop_test_requests(inputs)
+    rows, requests = stop_test_requests(inputs)
     if not rows:
         return BaseAnswers((), (), ())
     reporter.stage("Answers of the untrained model")
