@@ -6,26 +6,31 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from luthier.runs.process import RunProcess
 from tests.e2e.test_train_cli import luthier, recipe
 from tests.tiny import save_tiny_model, write_chat_rows
 
 pytestmark = [pytest.mark.skipif(os.name != "posix", reason="detached runs need POSIX"), pytest.mark.slow]
 
-LONG = {"max_steps": 4000, "evaluate_every": 4000, "checkpoint_every": 20}
+LONG = {"max_steps": 1_000_000, "evaluate_every": 1_000_000, "checkpoint_every": 20}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("detached")
     save_tiny_model(folder / "model")
     write_chat_rows(folder / "rows.jsonl")
-    return folder
+    yield folder
+    for path in (folder / "runs").glob("*/process.json"):  # a test that failed leaves nothing running
+        process = RunProcess(**json.loads(path.read_text()))
+        if process.is_alive:
+            os.kill(process.pid, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:

@@ -33,6 +33,7 @@ from luthier.runs.process import RunProcess, as_it_is, has_checkpoint
 
 LOG, RESULT = "output.log", "result.json"
 POLL_SECONDS = 0.1
+LOG_LINES = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +122,19 @@ def _hang_up_ignored() -> Generator[None]:
 
 
 def _error_of(place: Path, exit_code: int) -> LuthierError:
-    """What a process that ended early died of, as the error it would have been here."""
+    """What a process that ended early died of, as the error it would have been here; a bug with the end of its log."""
     try:
         found = json.loads((place / RESULT).read_text())["error"]
-        name, message = str(found["type"]), str(found["message"])
+        kind, message = getattr(errors, str(found["type"]), None), str(found["message"])
     except (ValueError, KeyError, TypeError):
-        tail = "\n".join((place / LOG).read_text(errors="replace").splitlines()[-20:])
+        kind, message = None, ""
+    if not (isinstance(kind, type) and issubclass(kind, LuthierError)):
+        tail = "\n".join((place / LOG).read_text(errors="replace").splitlines()[-LOG_LINES:])
         return LuthierError(f"The run ended before it began (exit code {exit_code}). The end of what it said:\n{tail}")
-    kind = getattr(errors, name, LuthierError)
-    plain = isinstance(kind, type) and issubclass(kind, LuthierError) and kind.__init__ is Exception.__init__
-    return kind(message) if plain else (InputError if exit_code == InputError.exit_code else LuthierError)(message)
+    if kind.__init__ is Exception.__init__:
+        return kind(message)
+    # One that is made of more than its message: the exit code is what counts.
+    return (InputError if exit_code == InputError.exit_code else LuthierError)(message)
 
 
 @dataclass(frozen=True, slots=True)
