@@ -52,6 +52,9 @@ def run_luthier(job: dict[str, Any]) -> dict[str, Any]:
     )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
+    from luthier.workflows.assemble import apply_speedups
+
+    apply_speedups(model, job["config"].get("speedups", "auto"))
     examples = [
         Example(i, (Segment(ids, trained.astype(np.float32)),))
         for i, (ids, trained) in enumerate(load_rows(job["rows"]))

@@ -11,7 +11,6 @@ Shape letters: B = 1, H query heads, K key/value heads, T tokens, D head width, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ _backward_op = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backwa
 
 
 class _Piece(NamedTuple):
-    """One segment: its queries, and where its keys lie."""
+    """One segment: its queries, where its keys lie, and in which type it is computed."""
 
     queries: slice
     context: tuple[slice, ...]
@@ -45,25 +44,37 @@ def additive_mask(num_queries: int, num_keys: int, window: int | None, dtype: to
     return torch.zeros(num_queries, num_keys, dtype=dtype).masked_fill_(~allowed_QC, float("-inf"))
 
 
-def _pieces(table: SegmentTable, window: int | None, dtype: torch.dtype) -> Iterator[_Piece]:
+def _pieces(table: SegmentTable, window: int | None, dtype: torch.dtype) -> list[_Piece]:
+    pieces = []
     for index, (start, length) in enumerate(zip(table.starts, table.lengths, strict=True)):
         chain = (*table.ancestors(index), index)
         num_keys = sum(table.lengths[i] for i in chain)
         work = torch.float32 if num_keys <= LONGEST_FP32_TOKENS else dtype
         plain = num_keys == length and (window is None or num_keys <= window)
-        yield _Piece(
+        piece = _Piece(
             queries=slice(start, start + length),
             context=tuple(slice(table.starts[i], table.starts[i] + table.lengths[i]) for i in chain),
             mask_QC=None if plain else additive_mask(length, num_keys, window, work),
             dtype=work,
         )
+        pieces.append(piece)
+    return pieces
 
 
-def _keys(x_BKTD: Tensor, piece: _Piece, groups: int) -> Tensor:
-    """Keys or values of a segment in its working type, one copy per query head."""
-    parts = [x_BKTD[:, :, where] for where in piece.context]
-    x_BKCD = (torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]).to(piece.dtype)
-    return x_BKCD.repeat_interleave(groups, dim=1) if groups > 1 else x_BKCD
+class _ByType:
+    """A tensor in each working type, one key/value head per query head, converted once for all segments."""
+
+    def __init__(self, x: Tensor, groups: int = 1) -> None:
+        self._x, self._groups = x, groups
+        self._made: dict[torch.dtype, Tensor] = {}
+
+    def part(self, dtype: torch.dtype, where: tuple[slice, ...]) -> Tensor:
+        """The tokens at `where`, a view where they lie together."""
+        if dtype not in self._made:
+            converted = self._x.to(dtype)
+            self._made[dtype] = converted.repeat_interleave(self._groups, dim=1) if self._groups > 1 else converted
+        parts = [self._made[dtype][:, :, w] for w in where]
+        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
 
 class SegmentAttention(torch.autograd.Function):
@@ -75,39 +86,38 @@ class SegmentAttention(torch.autograd.Function):
     ) -> Tensor:
         """Output [B, H, T, D] in the inputs' type."""
         groups = q_BHTD.shape[1] // k_BKTD.shape[1]
-        out_BTHD = q_BHTD.new_empty(q_BHTD.shape[0], q_BHTD.shape[2], q_BHTD.shape[1], q_BHTD.shape[3])
-        out_BHTD = out_BTHD.transpose(1, 2)  # laid out as the next layer reads it
+        pieces = _pieces(table, window, q_BHTD.dtype)
+        q_by, k_by, v_by = _ByType(q_BHTD), _ByType(k_BKTD, groups), _ByType(v_BKTD, groups)
+        batch, heads, tokens, width = q_BHTD.shape
+        out_BHTD = q_BHTD.new_empty(batch, tokens, heads, width).transpose(1, 2)  # as the next layer reads it
         normalisers = []
-        for piece in _pieces(table, window, q_BHTD.dtype):
-            q = q_BHTD[:, :, piece.queries].to(piece.dtype)
-            k, v = _keys(k_BKTD, piece, groups), _keys(v_BKTD, piece, groups)
+        for piece in pieces:
+            q = q_by.part(piece.dtype, (piece.queries,))
+            k, v = k_by.part(piece.dtype, piece.context), v_by.part(piece.dtype, piece.context)
             out, lse = _forward_op(q, k, v, 0.0, piece.mask_QC is None, attn_mask=piece.mask_QC, scale=scale)
             out_BHTD[:, :, piece.queries] = out
             normalisers.append(lse)
         ctx.save_for_backward(q_BHTD, k_BKTD, v_BKTD, out_BHTD, *normalisers)
-        ctx.table, ctx.scale, ctx.window, ctx.groups = table, scale, window, groups
+        ctx.pieces, ctx.scale, ctx.groups = pieces, scale, groups
         return out_BHTD
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of queries, keys and values."""
-        (grad_BHTD,) = grad_outputs
+        """Gradients of queries, keys and values; those of keys and values summed over children and heads in fp32."""
         q_BHTD, k_BKTD, v_BKTD, out_BHTD, *normalisers = ctx.saved_tensors
+        q_by, grad_by, out_by = _ByType(q_BHTD), _ByType(grad_outputs[0]), _ByType(out_BHTD)
+        k_by, v_by = _ByType(k_BKTD, ctx.groups), _ByType(v_BKTD, ctx.groups)
         dq_BHTD = torch.empty_like(q_BHTD)
-        # Children add to their ancestors' keys: summed in fp32 where there are any.
-        total = torch.float32 if ctx.table.has_parents else k_BKTD.dtype
-        dk_BKTD, dv_BKTD = torch.zeros_like(k_BKTD, dtype=total), torch.zeros_like(v_BKTD, dtype=total)
-        for piece, lse in zip(_pieces(ctx.table, ctx.window, q_BHTD.dtype), normalisers, strict=True):
-            q, grad, out = (x[:, :, piece.queries].to(piece.dtype) for x in (q_BHTD, grad_BHTD, out_BHTD))
-            k, v = _keys(k_BKTD, piece, ctx.groups), _keys(v_BKTD, piece, ctx.groups)
+        dk_BHTD, dv_BHTD = (torch.zeros(q_BHTD.shape, dtype=torch.float32) for _ in range(2))
+        for piece, lse in zip(ctx.pieces, normalisers, strict=True):
+            q, grad, out = (x.part(piece.dtype, (piece.queries,)) for x in (q_by, grad_by, out_by))
+            k, v = k_by.part(piece.dtype, piece.context), v_by.part(piece.dtype, piece.context)
             causal = piece.mask_QC is None
             dq, dk, dv = _backward_op(grad, q, k, v, out, lse, 0.0, causal, attn_mask=piece.mask_QC, scale=ctx.scale)
             dq_BHTD[:, :, piece.queries] = dq
-            for total_BKTD, part_BHCD in ((dk_BKTD, dk), (dv_BKTD, dv)):
-                part_BKCD = part_BHCD.unflatten(1, (-1, ctx.groups)).sum(dim=2) if ctx.groups > 1 else part_BHCD
-                position = 0
-                for where in piece.context:
-                    length = where.stop - where.start
-                    total_BKTD[:, :, where] += part_BKCD[:, :, position : position + length]
-                    position += length
-        return dq_BHTD, dk_BKTD.to(k_BKTD.dtype), dv_BKTD.to(v_BKTD.dtype), None, None, None
+            lengths = [where.stop - where.start for where in piece.context]
+            for total_BHTD, part in ((dk_BHTD, dk), (dv_BHTD, dv)):
+                for where, chunk in zip(piece.context, part.split(lengths, dim=2), strict=True):
+                    total_BHTD[:, :, where] += chunk
+        dk_BKTD, dv_BKTD = (x.unflatten(1, (-1, ctx.groups)).sum(dim=2).to(k_BKTD.dtype) for x in (dk_BHTD, dv_BHTD))
+        return dq_BHTD, dk_BKTD, dv_BKTD, None, None, None

@@ -57,11 +57,11 @@ class _FrozenHeadLogprob(torch.autograd.Function):
         for start in range(0, hidden_SH.shape[0], tile_rows(weight_VH.shape[0])):
             rows = slice(start, start + tile_rows(weight_VH.shape[0]))
             target_R1 = target_S[rows, None]
-            logits_RV = torch.nn.functional.linear(hidden_SH[rows], weight_VH, bias_V).float()
-            lse_R1 = logits_RV.logsumexp(dim=1, keepdim=True)
-            logprob_S[rows] = (logits_RV.gather(1, target_R1) - lse_R1)[:, 0]
-            p_RV = logits_RV.sub_(lse_R1).exp_()
-            unit_RV = p_RV.scatter_add_(1, target_R1, torch.full_like(lse_R1, -1.0)).to(weight_VH.dtype)
+            logits_RV = torch.nn.functional.linear(hidden_SH[rows], weight_VH, bias_V)
+            logp_RV = logits_RV.log_softmax(dim=1, dtype=torch.float32)
+            logprob_S[rows] = logp_RV.gather(1, target_R1)[:, 0]
+            unit_RV = logp_RV.exp_().scatter_add_(1, target_R1, logp_RV.new_full(target_R1.shape, -1.0))
+            unit_RV = unit_RV.to(weight_VH.dtype)
             torch.mm(unit_RV, weight_VH, out=unit_SH[rows])
         ctx.save_for_backward(unit_SH)
         return logprob_S

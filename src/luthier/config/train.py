@@ -51,8 +51,14 @@ class TrainSection(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
 
+    speedups: tuple[Literal["lora-linear", "rms-norm"], ...] | Literal["auto"] = "auto"
+    """Faster equals of parts of the model: auto puts in all that apply; a list is taken at its word; [] leaves all out."""
+
     evaluate_every: int | None = Field(default=None, ge=1)
     """Steps between validations (each also saves a checkpoint). None: once per epoch, at least five times a run."""
+
+    early_stopping_patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations without a lower validation loss. None: train to the last step."""
 
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Steps between checkpoints. None: at each validation."""

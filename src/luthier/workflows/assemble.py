@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import PreTrainedTokenizerBase
 
 from luthier.accel.attention import choose_route
+from luthier.accel.lora_linear import FusedLoraLinear
+from luthier.accel.registry import AppliedPatches, Patch
+from luthier.accel.rms_norm import FusedRmsNorm
 from luthier.accel.scorer import ScoringModel
 from luthier.config import Recipe
 from luthier.config.adapter import LoraSection
 from luthier.data.order import steps_per_epoch, total_steps
 from luthier.data.prepare import PreparedData, prepare
 from luthier.data.template import ChatTemplate
+from luthier.errors import InputError
 from luthier.models.adapters import add_lora, add_tokens, train_all, trained_parameters
 from luthier.models.contract import InferenceContract
 from luthier.models.fingerprint import fingerprint
@@ -45,6 +49,9 @@ from luthier.train.ranks import Ranks
 from luthier.train.schedule import learning_rate, warmup_steps
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
+
+SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm()}
+"""By the name that `train.speedups` uses, in the order of application."""
 
 BUDGET_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
 """Micro-batch size where the recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
@@ -70,10 +77,18 @@ class Inputs:
 
 @dataclass(frozen=True)
 class BuiltModel:
-    """The model with what is trained on it."""
+    """The model with what is trained on it.
+
+    Attributes:
+        route_reason: How attention runs, and why.
+        speedups: Names of the speed-ups in force.
+        left_out: Why the others are not, by name.
+    """
 
     scoring: ScoringModel
     route_reason: str
+    speedups: tuple[str, ...]
+    left_out: Mapping[str, str]
 
     @property
     def model(self) -> torch.nn.Module:
@@ -109,6 +124,11 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
         limit=recipe.data.limit,
         reporter=reporter,
     )
+    if recipe.train.early_stopping_patience is not None and not len(data.validation):
+        raise InputError(
+            "train.early_stopping_patience needs validation rows, and there are none: set data.validation_fraction above 0 "
+            "or give data.validation."
+        )
     steps = total_steps(
         len(data.train), recipe.train.batch_size, epochs=recipe.train.epochs, max_steps=recipe.train.max_steps
     )
@@ -146,7 +166,30 @@ def build_model(inputs: Inputs) -> BuiltModel:
         # Non-reentrant: works with frozen embeddings, and passes the segment table on when a layer is run again.
         model.gradient_checkpointing_enable({"use_reentrant": False})
     route, reason = choose_route(recipe.model.attention, inputs.model_config, placement.device)
-    return BuiltModel(ScoringModel(trained, route), f"{route} ({reason})")
+    speedups, left_out = apply_speedups(trained, recipe.train.speedups)
+    return BuiltModel(ScoringModel(trained, route), f"{route} ({reason})", speedups, left_out)
+
+
+def apply_speedups(
+    model: torch.nn.Module, wish: Sequence[str] | Literal["auto"]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Put speed-ups on the model: all that apply (auto), or exactly those that are asked for.
+
+    Returns:
+        Names in force, and for each of the others the reason why it is not.
+
+    Raises:
+        ModelError: One that was asked for by name does not apply.
+    """
+    verdicts = {name: patch.applies_to(model) for name, patch in SPEEDUPS.items()}
+    chosen = [name for name, verdict in verdicts.items() if verdict.yes] if wish == "auto" else list(wish)
+    AppliedPatches(model).apply([SPEEDUPS[name] for name in chosen])
+    left_out = {
+        name: "not asked for" if verdict.yes else verdict.reason
+        for name, verdict in verdicts.items()
+        if name not in chosen
+    }
+    return tuple(chosen), left_out
 
 
 def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> Trainee:
@@ -183,8 +226,11 @@ def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> T
 def run_fingerprints(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> dict[str, str]:
     """What decides the course of a run; a resume refuses if any of it has changed."""
     decisive = inputs.recipe.model_dump(mode="json", include={"objective", "adapter", "precision", "train"})
-    for neutral in ("num_threads", "checkpoint_every", "evaluate_every"):
-        decisive["train"].pop(neutral)
+    neutral = ["num_threads", "checkpoint_every"]
+    if inputs.recipe.train.early_stopping_patience is None:
+        neutral.append("evaluate_every")  # else it decides where the training stops
+    for name in neutral:
+        decisive["train"].pop(name)
     trained = trained_parameters(built.model)
     return {
         "training settings": hashlib.blake2b(json.dumps(decisive, sort_keys=True).encode(), digest_size=16).hexdigest(),
@@ -210,4 +256,5 @@ def rhythm(inputs: Inputs) -> Rhythm:
         learning_rate=lambda step: learning_rate(
             step, peak=peak, total_steps=inputs.total_steps, warmup_steps=warmup, schedule=train.schedule
         ),
+        patience=train.early_stopping_patience,
     )

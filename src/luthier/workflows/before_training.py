@@ -129,6 +129,7 @@ class BaseAnswers:
 
 
 def stop_test_requests(inputs: Inputs) -> tuple[tuple[Conversation, ...], tuple[Request, ...]]:
+    """The stop test's validation rows, and the requests for an answer to each."""
     most = inputs.recipe.evaluate.stop_test_rows
     rows = [c for c in inputs.data.validation_conversations if isinstance(c, Conversation)][:most]
     longest = max((len(inputs.tokenizer(split_last_answer(c)[1]).input_ids) for c in rows), default=0)

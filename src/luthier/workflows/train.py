@@ -238,8 +238,9 @@ def _train_in(
     trained, total = describe_training(built.model)
     reporter.say(
         f"{format_count(trained)} of {format_count(total)} parameters are trained in {inputs.placement.compute} on "
-        f"{inputs.placement.device}; attention: {built.route_reason}."
+        f"{inputs.placement.device}; attention: {built.route_reason}; speed-ups: {', '.join(built.speedups) or 'none'}."
     )
+    manifest.summary |= {"speedups": list(built.speedups), "speedups_left_out": dict(built.left_out)}
     base_fingerprint = frozen_fingerprint(built.model)
     trainee = build_trainee(inputs, built, base_fingerprint)
     store = CheckpointStore(folder / "checkpoints")

@@ -130,6 +130,7 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     "train.gradient_checkpointing": (
         {}, {"train.gradient_checkpointing": True}, lambda p: p.built.scoring.causal_lm.model.gradient_checkpointing,
     ),
+    "train.speedups": ({}, {"train.speedups": ["rms-norm"]}, lambda p: p.built.speedups),
     "train.evaluate_every": ({}, {"train.evaluate_every": 1}, lambda p: p.rhythm.evaluate_every),
     "train.checkpoint_every": ({}, {"train.checkpoint_every": 1}, lambda p: p.rhythm.checkpoint_every),
     "train.num_threads": ({"train.num_threads": 1}, {"train.num_threads": 2}, lambda _: torch.get_num_threads()),
