@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from luthier.data.split import content_key, group_rows, prompt_key
+from luthier.data.content import content_key, prompt_key
+from luthier.data.split import group_rows
 from luthier.types import Conversation, Document, Finding, Message, Source
 
 FEW_ROWS = 100

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.data.split import content_key, group_rows, prompt_key, split
+from luthier.data.content import content_key, prompt_key
+from luthier.data.split import group_rows, split
 from luthier.types import Conversation, Document, Message
 
 WORDS = [

@@ -1,0 +1,216 @@
+"""Texts that are nearly equal, among many: MinHash finds candidates, their shingles decide.
+
+Two texts are near duplicates when the Jaccard similarity of their word 5-shingles is ≥ 0.8. Shingles that many texts share (a
+schema, a fixed instruction) do not count: two questions about one table are not duplicates because they quote the same table.
+"Many" is more than 5 % of the texts (at least 20, at most half of them).
+
+Signatures have 16 bands of 4 hashes: of pairs at 0.8, 99.98 % share a band. What is kept is compact, so that a million texts of
+500 characters fit into about half a GiB: shingles as 32-bit hashes in flat blocks, 128 bytes of band keys per text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHINGLE_WORDS = 5
+MIN_SIMILARITY = 0.8
+_NUM_BANDS, _ROWS_PER_BAND = 16, 4
+_COMMON_SHARE, _COMMON_MIN_TEXTS = 0.05, 20
+_MAX_COMPARED = 50
+_BLOCK_SHINGLES = 1_000_000
+_COUNTED_AT_ONCE = 8_000_000
+_MOST_REMEMBERED_WORDS = 300_000
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+
+Shingles = NDArray[np.uint32]
+
+
+def near_duplicate_pairs(texts: Iterable[str]) -> list[tuple[int, int]]:
+    """Index pairs of near duplicates; enough of them to connect what belongs together.
+
+    Args:
+        texts: Normalised: words separated by single spaces.
+    """
+    store = ShingleStore()
+    for text in texts:
+        store.add(text)
+    return store.near_duplicate_pairs()
+
+
+class _Block(NamedTuple):
+    """Shingles of consecutive texts: those of the i-th are ``hashes[starts[i] : starts[i + 1]]``, sorted and distinct."""
+
+    hashes: Shingles
+    starts: NDArray[np.int64]
+
+
+class ShingleStore:
+    """Takes texts one by one and compares them at the end."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._waiting: list[Shingles] = []
+        self._num_waiting = 0
+        self._numbers_of_words: dict[str, int] = {}
+
+    def add(self, text: str) -> None:
+        """The next text, normalised."""
+        own = self._shingles(text)
+        self._waiting.append(own)
+        self._num_waiting += len(own)
+        if self._num_waiting >= _BLOCK_SHINGLES:
+            self._close_block()
+
+    def near_duplicate_pairs(self) -> list[tuple[int, int]]:
+        """Pairs of positions in the order of `add`. The store is used up by this."""
+        self._close_block()
+        self._blocks = _without_common(self._blocks)
+        texts = _Texts(self._blocks)
+        if len(texts.present) < 2:
+            return []
+        keys = np.concatenate([_band_keys(block) for block in self._blocks])
+        # The order of texts must not matter, and only _MAX_COMPARED of a bucket are compared: go through them by content.
+        order = np.argsort(np.concatenate([_content_hashes(block) for block in self._blocks]), kind="stable")
+        pairs: set[tuple[int, int]] = set()
+        for band in range(_NUM_BANDS):
+            for bucket in _buckets(keys[order, band]):
+                _compare(texts.present[order[bucket]].tolist(), texts, pairs)
+        return list(pairs)
+
+    def _close_block(self) -> None:
+        if self._waiting:
+            starts = np.cumsum([0, *map(len, self._waiting)], dtype=np.int64)
+            self._blocks.append(_Block(np.concatenate(self._waiting), starts))
+            self._waiting, self._num_waiting = [], 0
+
+    def _shingles(self, text: str) -> Shingles:
+        """Sorted, distinct hashes of all runs of 5 words (of the whole text where it is shorter)."""
+        words = text.split()
+        if not words:
+            return np.zeros(0, np.uint32)
+        known = self._numbers_of_words
+        if len(known) > _MOST_REMEMBERED_WORDS:
+            known.clear()
+        for word in words:
+            if word not in known:
+                known[word] = _word_number(word)
+        numbers = np.array([known[word] for word in words], np.uint64)
+        width = min(SHINGLE_WORDS, len(words))
+        hashes = np.zeros(len(words) - width + 1, np.uint64)
+        for offset in range(width):
+            hashes = hashes * _MIX + numbers[offset : offset + len(hashes)]
+        hashes ^= hashes >> np.uint64(29)
+        return np.unique((hashes * _MIX >> np.uint64(32)).astype(np.uint32))
+
+
+class _Texts:
+    """Looks up the shingles of a text; `present` are those that have any."""
+
+    def __init__(self, blocks: list[_Block]) -> None:
+        self._blocks = blocks
+        self._firsts = np.cumsum([0, *[len(block.starts) - 1 for block in blocks]])
+        present = [first + _present(block) for first, block in zip(self._firsts, blocks, strict=False)]
+        self.present = np.concatenate([np.zeros(0, np.int64), *present])
+
+    def __getitem__(self, text: int) -> Shingles:
+        which = int(np.searchsorted(self._firsts, text, side="right")) - 1
+        hashes, starts = self._blocks[which]
+        own = text - int(self._firsts[which])
+        return hashes[starts[own] : starts[own + 1]]
+
+
+def _word_number(word: str) -> int:
+    """64 bits that depend on the word alone, so that results do not depend on the order of texts or on the process."""
+    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
+
+
+def _without_common(blocks: list[_Block]) -> list[_Block]:
+    num_texts = sum(len(block.starts) - 1 for block in blocks)
+    most = min(max(_COMMON_MIN_TEXTS, int(_COMMON_SHARE * num_texts)), max(2, num_texts // 2))
+    common = np.concatenate([np.zeros(0, np.uint32), *_more_often(blocks, most)])
+    if not len(common):
+        return blocks
+    lighter: list[_Block] = []
+    for hashes, starts in blocks:
+        kept = ~np.isin(hashes, common)
+        lighter.append(_Block(hashes[kept], np.concatenate([[0], np.cumsum(kept)])[starts]))
+    return lighter
+
+
+def _more_often(blocks: list[_Block], most: int) -> Iterator[Shingles]:
+    """Shingles of more than `most` texts, counted by ranges of their value: memory stays bounded."""
+    num_ranges = 1 + sum(len(block.hashes) for block in blocks) // _COUNTED_AT_ONCE
+    edges = np.linspace(0, 2**32, num_ranges + 1).astype(np.uint64)
+    for low, high in itertools.pairwise(edges):
+        within = [block.hashes[(block.hashes >= low) & (block.hashes < high)] for block in blocks]
+        values, counts = np.unique(np.concatenate([np.zeros(0, np.uint32), *within]), return_counts=True)
+        yield values[counts > most]
+
+
+def _present(block: _Block) -> NDArray[np.int64]:
+    return np.flatnonzero(np.diff(block.starts))
+
+
+def _minima(block: _Block, values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Smallest value of each text that has shingles."""
+    return np.minimum.reduceat(values, block.starts[:-1][_present(block)])
+
+
+def _band_keys(block: _Block) -> NDArray[np.uint64]:
+    """MinHash with 64 random hash functions, the four minima of each band in one number; [texts that have shingles, 16]."""
+    keys = np.zeros((len(_present(block)), _NUM_BANDS), np.uint64)
+    if not len(keys):
+        return keys
+    generator = np.random.default_rng(0)
+    num_hashes = _NUM_BANDS * _ROWS_PER_BAND
+    factors = generator.integers(1, 2**63, num_hashes, np.uint64) | np.uint64(1)
+    offsets = generator.integers(0, 2**63, num_hashes, np.uint64)
+    values = block.hashes.astype(np.uint64)
+    for index in range(num_hashes):
+        # Low bits of a product mod 2^64 are weak: order by the high half.
+        minima = _minima(block, (values * factors[index] + offsets[index]) >> np.uint64(20))
+        keys[:, index // _ROWS_PER_BAND] = keys[:, index // _ROWS_PER_BAND] * _MIX + minima
+    return keys
+
+
+def _content_hashes(block: _Block) -> NDArray[np.uint64]:
+    values = block.hashes.astype(np.uint64) * _MIX
+    starts = block.starts[:-1][_present(block)]
+    return np.add.reduceat(values ^ (values >> np.uint64(31)), starts) if len(starts) else np.zeros(0, np.uint64)
+
+
+def _buckets(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Positions with equal keys, ascending, where there are several."""
+    by_key = np.argsort(keys, kind="stable")
+    ends = np.flatnonzero(np.diff(keys[by_key], append=keys[by_key][-1:] + np.uint64(1))) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    for index in np.flatnonzero(ends - starts > 1):
+        yield by_key[starts[index] : ends[index]]
+
+
+def _compare(bucket: list[int], texts: _Texts, pairs: set[tuple[int, int]]) -> None:
+    """Add the pairs of a bucket that are truly similar: each text against the representatives found so far."""
+    representatives: list[int] = []
+    for text in bucket:
+        similar = None
+        for other in representatives[:_MAX_COMPARED]:
+            if (other, text) in pairs or _jaccard(texts[other], texts[text]) >= MIN_SIMILARITY:
+                similar = other
+                break
+        if similar is None:
+            representatives.append(text)
+        else:
+            pairs.add((similar, text))
+
+
+def _jaccard(a: Shingles, b: Shingles) -> float:
+    if min(len(a), len(b)) < MIN_SIMILARITY * max(len(a), len(b)):
+        return 0.0
+    common = len(np.intersect1d(a, b, assume_unique=True))
+    return common / (len(a) + len(b) - common)
