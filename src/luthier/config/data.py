@@ -22,8 +22,8 @@ class DataSection(Section):
     """Training and validation data."""
 
     train: Paths = Field(min_length=1)
-    """Files (jsonl, json, csv, parquet) to learn from; one path or a list. Relative paths start at the recipe's folder.
-    demo:shop-sql is the built-in example."""
+    """Files (jsonl, json, csv, tsv, parquet, arrow, txt, md; also as .gz or .zst), folders or patterns (data/*.jsonl) to learn
+    from; one path or a list. Relative paths start at the recipe's folder. demo:shop-sql is the built-in example."""
 
     validation: Paths = ()
     """Files held out for validation. Empty: `validation_fraction` of the training rows is split off."""

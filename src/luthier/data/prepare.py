@@ -18,6 +18,7 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data import cache, findings
+from luthier.data.find_files import find_files
 from luthier.data.formats import convert, recognise
 from luthier.data.report import DataReport, DroppedRow, FileReport, LengthBin, SideReport, list_rows
 from luthier.data.sources import hash_source, read_rows
@@ -131,7 +132,7 @@ def prepare(
     """Read, split and tokenise.
 
     Args:
-        train_files: Files (or ``demo:`` names) to learn from.
+        train_files: Files, folders, patterns (or ``demo:`` names) to learn from.
         validation_files: Files held out; where there are none, `fraction` of the training rows is split off.
         template: Renders and tokenises; brings the system prompt.
         fraction: Share of rows to hold out, 0 to 1.
@@ -150,6 +151,7 @@ def prepare(
     """
     if not train_files:
         raise DataError("data.train names no file")
+    train_files, validation_files = find_files(train_files), find_files(validation_files)
     if max_length is not None and max_length > model_max_length:
         raise DataError(f"data.max_length is {max_length} tokens, the model was built for {model_max_length}; lower it")
     most_tokens = max_length or model_max_length
