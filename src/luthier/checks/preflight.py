@@ -140,8 +140,8 @@ def _short(value: float) -> float | str:
 
 def _plain_log_likelihood(scoring: ScoringModel, row: Example, placement: Placement) -> float:
     (segment,) = row.segments
-    ids = torch.from_numpy(segment.ids).long().to(placement.device)[None]
-    weights = torch.from_numpy(segment.weights).to(placement.device)[1:]
+    ids = torch.tensor(segment.ids, dtype=torch.int64, device=placement.device)[None]
+    weights = torch.tensor(segment.weights, device=placement.device)[1:]
     logits_TV = scoring.causal_lm(input_ids=ids, use_cache=False).logits[0, :-1].float()
     logprob_T = logits_TV.log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
     return float((logprob_T * weights).sum())
