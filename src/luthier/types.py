@@ -31,6 +31,7 @@ class Message:
     Attributes:
         train: Whether this turn is learnt. None means the rule: assistant turns are, all others are not.
         thinking: Reasoning text that the template may render before the content.
+        tool_call_id: Which call a tool's result answers; None means the calls in their order.
     """
 
     role: Role
@@ -39,6 +40,7 @@ class Message:
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     thinking: str | None = None
     train: bool | None = None
+    tool_call_id: str | None = None
 
     @property
     def is_trained(self) -> bool:
@@ -75,14 +77,32 @@ class PreferencePair:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledAnswer:
+    """One answer to a prompt with a verdict, as KTO learns from."""
+
+    prompt: tuple[Message, ...]
+    answer: tuple[Message, ...]
+    is_good: bool
+    source: Source | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
-    """Something seen in data that a person should know: which rule, where, and what to do about it."""
+    """Something seen in data that a person should know: which rule, where, and what to do about it.
+
+    Attributes:
+        rows: Places of the first rows concerned; a few, however many there are.
+        num_rows: How many rows are concerned; 0 where it is not about single rows.
+        example: What was seen in the first of them, shortened.
+    """
 
     rule: str
     severity: Severity
     rows: tuple[Source, ...]
     message: str
     fix: str
+    num_rows: int = 0
+    example: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,9 @@ from pydantic import BeforeValidator, Field
 
 from luthier.config.section import Section
 
-FormatChoice = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "text"]
+FormatChoice = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "dolly", "flan", "prompt_completion", "question_answer", "text"
+]
 
 
 def _one_is_a_list_of_one(value: object) -> object:

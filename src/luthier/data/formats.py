@@ -1,65 +1,33 @@
 """Which layout rows have, and how a row of that layout becomes a `Conversation` or a `Document`.
 
-Layouts and the columns that they need:
+The layouts are those of `layouts.py`. Where rows fit several, the first of their order that fits at least half of them is
+taken, and `RowFormat.why` says so. `columns` (``{part: column}``) maps other names, and nothing else overrides what the
+columns say. What one message may hold is the business of `messages.py`.
 
-    messages           messages (or conversations): [{role, content, …}]; optional: system, tools
-    sharegpt           conversations (or messages): [{from, value}]; optional: system, tools
-    alpaca             instruction, output; optional: input, system, history
-    prompt_completion  prompt, completion (texts or lists of messages); optional: system, tools
-    text               text, content or document
-
-Where rows fit several, the first of this order that fits at least half of them is taken, and `RowFormat.why` says so.
-`columns` (``{part: column}``) maps other names, and nothing else overrides what the columns say. What one message may
-hold is the business of `messages.py`.
-
-Alpaca: the user message is the instruction, then, where ``input`` is not empty, a blank line and the input. ``history``
-is a list of [user, assistant] pairs that come before; their answers are learnt like any other.
-A prompt given as messages is context alone: assistant turns in it are not learnt, those of the completion are.
+Rows that compare or judge answers, and texts with a class, are recognised too, to be refused with what to do: to imitate all of
+their answers is not what they are for.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
-from luthier.data.messages import (
-    BadRowError,
-    kind_of,
-    list_of,
-    message,
-    messages_from_openai,
-    messages_from_sharegpt,
-    read_tools,
-    text_of,
-)
-from luthier.data.sources import Row
+from luthier.data.layouts import LAYOUTS, TEXT_COLUMNS, Values, document_text
+from luthier.data.messages import BadRowError
+from luthier.data.preferences import PREFERENCE_COLUMNS, PROMPT_COLUMNS, is_labelled, preference_columns
+from luthier.data.row import Row
 from luthier.errors import DataError
-from luthier.types import Conversation, Document, Finding, Message
+from luthier.types import Conversation, Document, Finding
 
 Item = Conversation | Document
-Values = Mapping[str, Any]
 
+MOST_MESSAGES = 2000
+"""Most messages in a conversation. Rendering takes a time that grows with their square, and no model has so long a memory."""
 
-class Layout(NamedTuple):
-    """One way to lay out a row: a row fits when every part of one of the `needed` sets is there."""
-
-    needed: tuple[tuple[str, ...], ...]
-    optional: tuple[str, ...]
-    item_key: str | None
-    convert: Callable[[Values], tuple[tuple[Message, ...], tuple[Mapping[str, Any], ...]]] | None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Every column that the layout reads."""
-        return tuple(dict.fromkeys(part for needed in self.needed for part in needed)) + self.optional
-
-    def fits(self, values: Values) -> bool:
-        """Whether a row has the columns, and lists of the right items where the layout reads lists."""
-        for needed in self.needed:
-            if all(values.get(part) is not None for part in needed):
-                return self.item_key is None or _first_key(values[needed[0]], self.item_key)
-        return False
+CLASS_COLUMNS = ("label", "labels", "label_text", "intent", "sentiment", "category", "class")
+_CLASSIFIED_COLUMNS = (*TEXT_COLUMNS, "sentence", "utterance", "review", "tweet", "title")
 
 
 class RowFormat(NamedTuple):
@@ -78,7 +46,52 @@ class Converted(NamedTuple):
     problems: list[Finding]
 
 
-def recognise(rows: Sequence[Row], format: str = "auto", columns: Mapping[str, str] | None = None) -> RowFormat:
+class Survey:
+    """Counts which rows fit which layout, row by row: what has to be known of a file before its rows can be read.
+
+    Attributes:
+        columns: Those that occur, in order.
+        coverage: Rows that fit each layout.
+        num_preferences: Rows with a better and a worse answer.
+        num_labelled: Rows with an answer and a verdict.
+        num_classified: Rows with a text and a class.
+    """
+
+    def __init__(self, columns: Mapping[str, str] | None = None) -> None:
+        self.mapping = dict(columns or {})
+        self.file = "data"
+        self.num_rows = 0
+        self.columns: dict[str, None] = {}
+        self.coverage = dict.fromkeys(LAYOUTS, 0)
+        self.num_preferences = self.num_labelled = self.num_classified = 0
+
+    def add(self, row: Row) -> None:
+        """Look at a row."""
+        if not self.num_rows:
+            self.file = row.source.file
+        self.num_rows += 1
+        self.columns.update(dict.fromkeys(row.value))
+        view = renamed(row.value, self.mapping)
+        for name, layout in LAYOUTS.items():
+            self.coverage[name] += layout.fits(view)
+        self.num_preferences += preference_columns(view) is not None
+        self.num_labelled += is_labelled(view)
+        self.num_classified += classified_columns(view) is not None
+
+    def is_mostly(self, count: int) -> bool:
+        """Whether that many rows are half of all or more."""
+        return count > 0 and count * 2 >= self.num_rows
+
+
+def survey(rows: Iterable[Row], columns: Mapping[str, str] | None = None) -> Survey:
+    """Look at all rows."""
+    seen = Survey(columns)
+    for row in rows:
+        seen.add(row)
+    return seen
+
+
+def recognise(rows: Iterable[Row], format: str = "auto", columns: Mapping[str, str] | None = None) -> RowFormat:
     """Find the layout of `rows`.
 
     Args:
@@ -89,22 +102,44 @@ def recognise(rows: Sequence[Row], format: str = "auto", columns: Mapping[str, s
     Raises:
         DataError: No layout fits, or `columns` names a part or a column that does not exist.
     """
-    columns = dict(columns or {})
-    found = list(dict.fromkeys(name for row in rows for name in row.value))
+    return decide(survey(rows, columns), format)
+
+
+def decide(seen: Survey, format: str = "auto") -> RowFormat:
+    """As `recognise`, from a survey."""
+    found, columns = list(seen.columns), seen.mapping
     candidates = _candidates(format, columns, found)
-    views = [_renamed(row.value, columns) for row in rows]
-    coverage = {name: sum(LAYOUTS[name].fits(view) for view in views) for name in candidates}
-    fitting = [name for name in candidates if coverage[name]]
-    preferences = sum(_is_preference(view) for view in views) * 2 >= len(views) and format == "auto"
-    if preferences:
-        fitting = [name for name in fitting if name in ("alpaca", "prompt_completion")]
-    if not fitting:
-        raise DataError(_nothing_fits(rows, found, candidates, format, preferences))
-    common = [name for name in fitting if coverage[name] * 2 >= len(rows)]
-    chosen = common[0] if common else max(fitting, key=lambda name: coverage[name])
+    fitting = [name for name in candidates if seen.coverage[name]]
+    other = other_kind(seen) if format == "auto" and not columns else None
+    if other == "preference":
+        fitting = [name for name in fitting if name in _BESIDE_PREFERENCES]
+    if other in ("kto", "classification") or not fitting:
+        raise DataError(_nothing_fits(seen, candidates, format, other))
+    common = [name for name in fitting if seen.is_mostly(seen.coverage[name])]
+    chosen = common[0] if common else max(fitting, key=lambda name: seen.coverage[name])
     unused = _unused(chosen, found, columns)
-    why = _why(chosen, format, columns, coverage, len(rows), unused)
+    coverage = {name: seen.coverage[name] for name in candidates}
+    why = _why(chosen, format, columns, coverage, seen.num_rows, unused)
+    if other == "preference":
+        why += "; the rows are preference pairs too"
     return RowFormat(chosen, why, _converter(chosen, columns), unused)
+
+
+def other_kind(seen: Survey) -> str | None:
+    """What most rows are that is not to be imitated: preference, kto or classification; else None."""
+    if seen.is_mostly(seen.num_preferences):
+        return "preference"
+    if seen.is_mostly(seen.num_labelled):
+        return "kto"
+    speaks = any(seen.is_mostly(count) for name, count in seen.coverage.items() if name != "text")
+    return "classification" if seen.is_mostly(seen.num_classified) and not speaks else None
+
+
+def classified_columns(values: Values) -> tuple[str, str] | None:
+    """The columns with a text and its class, where a row has both."""
+    text = next((name for name in _CLASSIFIED_COLUMNS if isinstance(values.get(name), str)), None)
+    label = next((name for name in CLASS_COLUMNS if isinstance(values.get(name), str | int)), None)
+    return (text, label) if text and label else None
 
 
 def convert(rows: Sequence[Row], row_format: RowFormat) -> Converted:
@@ -127,20 +162,24 @@ def _converter(name: str, columns: Mapping[str, str]) -> Callable[[Row], Item]:
     layout = LAYOUTS[name]
 
     def to_item(row: Row) -> Item:
-        values = _renamed(row.value, columns)
+        values = renamed(row.value, columns)
         if layout.convert is None:
-            return Document(_document_text(values), row.source)
+            return Document(document_text(values), row.source)
         messages, tools = layout.convert(values)
         if not any(m.role == "assistant" for m in messages):
             raise BadRowError(f"no assistant turn among {len(messages)} messages: there is nothing to learn")
         if not any(m.is_trained for m in messages):
             raise BadRowError("every assistant turn has weight 0: there is nothing to learn")
+        if len(messages) > MOST_MESSAGES:
+            raise BadRowError(
+                f"{len(messages)} messages, at most {MOST_MESSAGES} can be rendered; cut it into several rows"
+            )
         return Conversation(messages, tools, row.source)
 
     return to_item
 
 
-def _renamed(value: Values, columns: Mapping[str, str]) -> Values:
+def renamed(value: Values, columns: Mapping[str, str]) -> Values:
     """The row by parts: mapped columns under their part's name alone."""
     if not columns:
         return value
@@ -150,94 +189,8 @@ def _renamed(value: Values, columns: Mapping[str, str]) -> Values:
     return view
 
 
-def _first_key(items: Any, key: str) -> bool:
-    """Whether the list's items look like the layout's; a value that is no list fits, and is complained about later."""
-    if not isinstance(items, list) or not items or not isinstance(items[0], dict):
-        return key == "role"
-    return key in items[0]
-
-
-def _is_preference(values: Values) -> bool:
-    return any(values.get(a) is not None and values.get(b) is not None for a, b in PREFERENCE_COLUMNS)
-
-
-# --- one function per layout --------------------------------------------------------------------------------------
-
-Parts = tuple[tuple[Message, ...], tuple[Mapping[str, Any], ...]]
-
-
-def _from_messages(values: Values) -> Parts:
-    column = _first_present(values, "messages", "conversations")
-    messages = messages_from_openai(list_of(values, column), column)
-    return _with_system(messages, values), read_tools(values)
-
-
-def _from_sharegpt(values: Values) -> Parts:
-    column = _first_present(values, "conversations", "messages")
-    messages = messages_from_sharegpt(list_of(values, column), column)
-    return _with_system(messages, values), read_tools(values)
-
-
-def _from_alpaca(values: Values) -> Parts:
-    instruction = text_of(values, "instruction", empty=True)
-    extra = text_of(values, "input", empty=True, optional=True)
-    asked = "\n\n".join(part for part in (instruction, extra) if part.strip())
-    if not asked:
-        raise BadRowError("instruction and input are both empty")
-    messages: list[Message] = []
-    history: Any = values.get("history") or []
-    if not isinstance(history, list):
-        raise BadRowError(f"history must be a list of pairs [user, assistant], found {kind_of(history)}")
-    for index, pair in enumerate(history):
-        if not isinstance(pair, list | tuple) or len(pair) != 2 or not all(isinstance(t, str) for t in pair):
-            raise BadRowError(f"history[{index}] must be a pair of texts [user, assistant], found {kind_of(pair)}")
-        messages += [message("user", pair[0]), message("assistant", pair[1])]
-    messages += [message("user", asked), message("assistant", text_of(values, "output", empty=True))]
-    return _with_system(tuple(messages), values), ()
-
-
-def _from_prompt_completion(values: Values) -> Parts:
-    prompt, completion = values.get("prompt"), values.get("completion")
-    if isinstance(prompt, list):
-        asked = messages_from_openai(list_of(values, "prompt"), "prompt")
-        asked = tuple(Message(m.role, m.content, m.name, m.tool_calls, m.thinking, train=False) for m in asked)
-    else:
-        asked = (message("user", text_of(values, "prompt")),)
-    if isinstance(completion, list):
-        answer = messages_from_openai(list_of(values, "completion"), "completion")
-    else:
-        answer = (message("assistant", text_of(values, "completion", empty=True)),)
-    return _with_system(asked + answer, values), read_tools(values)
-
-
-def _document_text(values: Values) -> str:
-    return text_of(values, _first_present(values, *TEXT_COLUMNS))
-
-
-def _first_present(values: Values, *names: str) -> str:
-    return next((name for name in names if values.get(name) is not None), names[0])
-
-
-def _with_system(messages: tuple[Message, ...], values: Values) -> tuple[Message, ...]:
-    text = text_of(values, "system", empty=True, optional=True)
-    if not text.strip():
-        return messages
-    if messages and messages[0].role == "system":
-        raise BadRowError("a system column and a system message: keep one of them")
-    return (message("system", text), *messages)
-
-
-TEXT_COLUMNS = ("text", "content", "document")
-PREFERENCE_COLUMNS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"))
-
-# In the order in which they are tried.
-LAYOUTS: dict[str, Layout] = {
-    "messages": Layout((("messages",), ("conversations",)), ("system", "tools"), "role", _from_messages),
-    "sharegpt": Layout((("conversations",), ("messages",)), ("system", "tools"), "from", _from_sharegpt),
-    "alpaca": Layout((("instruction", "output"),), ("input", "system", "history"), None, _from_alpaca),
-    "prompt_completion": Layout((("prompt", "completion"),), ("system", "tools"), None, _from_prompt_completion),
-    "text": Layout(tuple((name,) for name in TEXT_COLUMNS), (), None, None),
-}
+# Beside chosen and rejected, these hold an answer of their own that is the one to imitate.
+_BESIDE_PREFERENCES = ("alpaca", "prompt_completion")
 
 # Names that often play a part under another name: only to suggest a mapping, never to apply one.
 _SUGGESTIONS = (
@@ -276,11 +229,10 @@ def _candidates(format: str, columns: Mapping[str, str], found: list[str]) -> li
 
 def _unused(chosen: str, found: list[str], columns: Mapping[str, str]) -> tuple[str, ...]:
     layout = LAYOUTS[chosen]
-    alternatives = [part for needed in layout.needed for part in needed] if len(layout.needed) > 1 else []
-    read = (set(layout.parts) - set(columns)) | set(columns.values())
-    if alternatives:  # of names that stand for one another, the first that is there is read
-        present = [part for part in alternatives if part in columns or part in found]
-        read -= set(present[1:]) - set(columns.values())
+    there = {*found, *columns}
+    # Of sets of names that stand for one another, the first that is there is read.
+    parts = next((needed for needed in layout.needed if there.issuperset(needed)), layout.needed[0])
+    read = ({*parts, *layout.optional} - set(columns)) | set(columns.values())
     return tuple(name for name in found if name not in read)
 
 
@@ -300,22 +252,46 @@ def _why(
     return "; ".join(words)
 
 
-def _nothing_fits(rows: Sequence[Row], found: list[str], names: Sequence[str], format: str, preferences: bool) -> str:
-    file = rows[0].source.file if rows else "data"
+def _nothing_fits(seen: Survey, names: Sequence[str], format: str, other: str | None) -> str:
+    found = list(seen.columns)
+    if other is not None:
+        return _other_words(seen.file, other, found)
     asked = "any known layout" if format == "auto" else f"the layout '{format}'"
-    lines = [f"{file}: the columns do not fit {asked}. Columns found: {', '.join(found) or 'none'}."]
+    lines = [f"{seen.file}: the columns do not fit {asked}. Columns found: {', '.join(found) or 'none'}."]
     lines.append(_expected(names))
-    if preferences:
-        lines.append(
-            "The rows look like preference pairs (chosen and rejected): those are for preference objectives; to imitate "
-            "the chosen answers, map that column, e.g. data.columns: {prompt: prompt, completion: chosen}."
-        )
-        return "\n".join(lines)
     parts = list(dict.fromkeys(part for name in names for part in LAYOUTS[name].parts))
     typos = [(name, close) for name in found if name not in parts and (close := _close(name, parts))]
     lines += [f"Did you mean '{close}' where the file says '{name}'?" for name, close in typos]
     lines.append(f"Other names are mapped in the recipe, e.g. data.columns: {_suggested_mapping(found, names)}")
     return "\n".join(lines)
+
+
+def _other_words(file: str, kind: str, found: Sequence[str]) -> str:
+    """What rows are that are not for imitation, and what can be done with them."""
+    columns = f"Columns found: {', '.join(found)}."
+    if kind == "preference":
+        better = next(pair for pair in PREFERENCE_COLUMNS if set(pair) <= set(found))[0]
+        prompt = next((name for name in PROMPT_COLUMNS if name in found), None)
+        mapping = (
+            f", or data.columns: {{prompt: {prompt}, completion: {better}}} where both are texts" if prompt else ""
+        )
+        return (
+            f"{file}: the rows are preference pairs (a chosen and a rejected answer), for objectives that compare. {columns}\n"
+            f"To imitate the chosen answers: luthier data convert {file} OUT.jsonl --to messages --allow-loss{mapping}."
+        )
+    if kind == "kto":
+        return (
+            f"{file}: the rows are answers labelled good or bad (KTO's layout): learning them all would imitate the bad ones "
+            f"too. {columns}\nTo imitate the good ones: luthier data convert {file} OUT.jsonl --to messages --allow-loss. "
+            "If the label means something else, name the layout: data.format."
+        )
+    text = next(name for name in _CLASSIFIED_COLUMNS if name in found)
+    label = next(name for name in CLASS_COLUMNS if name in found)
+    return (
+        f"{file}: the rows are texts with a class. {columns}\nTo learn to write the class, say so: data.columns: "
+        f"{{prompt: {text}, completion: {label}}} (numbers must be written as words first). To learn the text alone: "
+        "data.format: text."
+    )
 
 
 def _suggested_mapping(found: Sequence[str], names: Sequence[str]) -> str:

@@ -118,7 +118,10 @@ def _openai_message(item: Any, place: str) -> Message:
     thinking = next((item[key] for key in _THINKING_KEYS if item.get(key) is not None), None)
     if thinking is not None and not isinstance(thinking, str):
         raise BadRowError(f"{place}: reasoning must be text, found {kind_of(thinking)}")
-    return Message(role, content, name, calls, thinking, _weight(item, role, place))
+    call_id = item.get("tool_call_id") if role == "tool" else None
+    if call_id is not None and not isinstance(call_id, str):
+        raise BadRowError(f"{place}.tool_call_id must be text, found {kind_of(call_id)}")
+    return Message(role, content, name, calls, thinking, _weight(item, role, place), call_id)
 
 
 def _sharegpt_message(item: Any, place: str) -> Message:

@@ -172,7 +172,10 @@ class Renderer:
                         num_calls += 1
                 open_calls = [call["id"] for call in calls if "id" in call]
                 shaped["tool_calls"] = calls
-            if message.role == "tool" and open_calls:
+            if message.role == "tool" and message.tool_call_id in open_calls:
+                open_calls.remove(message.tool_call_id)
+                shaped["tool_call_id"] = message.tool_call_id
+            elif message.role == "tool" and open_calls:
                 shaped["tool_call_id"] = open_calls.pop(0)
             dicts.append(shaped)
         return dicts

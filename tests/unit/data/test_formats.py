@@ -54,6 +54,13 @@ SHAREGPT = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
         ({"instruction": "q", "output": "a"}, "alpaca"),
         ({"prompt": "q", "completion": "a"}, "prompt_completion"),
         ({"prompt": OPENAI[:1], "completion": OPENAI[1:]}, "prompt_completion"),
+        ({"instruction": "q", "context": "", "response": "a", "category": "open_qa"}, "dolly"),
+        ({"inputs": "q", "targets": "a"}, "flan"),
+        ({"question": "q", "answer": "a"}, "question_answer"),
+        ({"query": "q", "response": "a"}, "question_answer"),
+        ({"input": "q", "output": "a"}, "question_answer"),
+        ({"prompt": "q", "response": "a"}, "question_answer"),
+        ({"input": OPENAI[:1], "output": "a"}, "question_answer"),
     ],
 )
 def test_conversation_layouts(value, name):
@@ -130,6 +137,58 @@ def test_alpaca_prompt_and_history():
         ("user", "Add.\n\n1 2"),
         ("assistant", "3"),
     ]
+
+
+@pytest.mark.parametrize(("asked", "answered"), [("instruction", "response"), ("question", "answer")])
+def test_a_context_follows_the_question(asked, answered):
+    value = {asked: "Who?", "context": "It was Ann.", answered: "Ann"}
+    assert spoken(only(value)) == [("user", "Who?\n\nIt was Ann."), ("assistant", "Ann")]
+    assert recognise(rows_of(value)).unused == ()
+
+
+def test_of_several_pairs_the_first_is_read_and_the_rest_is_named():
+    row_format = recognise(rows_of({"query": "x", "answer": "a", "question": "q", "response": "y"}))
+    assert row_format.name == "question_answer"
+    assert row_format.unused == ("query", "response")
+
+
+@pytest.mark.parametrize("label", [True, False, 1, "false"])
+def test_labelled_answers_are_not_imitated(label):
+    for value in ({"prompt": "q", "completion": "a"}, {"messages": OPENAI}):
+        rows = rows_of({**value, "label": label})
+        with pytest.raises(DataError, match="labelled good or bad"):
+            recognise(rows)
+        insisted = recognise(rows, format="messages" if "messages" in value else "prompt_completion")
+        assert insisted.unused == ("label",)
+
+
+def test_a_text_with_a_class_is_asked_about():
+    rows = rows_of({"text": "my card is lost", "label": "lost_card"})
+    with pytest.raises(DataError, match=r"\{prompt: text, completion: label\}"):
+        recognise(rows)
+    assert recognise(rows, format="text").unused == ("label",)
+    assert recognise(rows, columns={"prompt": "text", "completion": "label"}).name == "prompt_completion"
+
+
+def test_a_conversation_without_end_is_a_finding_with_its_place():
+    from luthier.data.formats import MOST_MESSAGES
+
+    assert f"at most {MOST_MESSAGES}" in reason({"messages": OPENAI * MOST_MESSAGES})
+
+
+def test_a_tool_result_keeps_the_call_it_answers():
+    call = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": {}}}
+    conversation = only(
+        {
+            "messages": [
+                OPENAI[0],
+                {"role": "assistant", "tool_calls": [call]},
+                {"role": "tool", "content": "1", "tool_call_id": "c1"},
+            ]
+        }
+    )
+    assert isinstance(conversation, Conversation)
+    assert conversation.messages[2].tool_call_id == "c1"
 
 
 def test_prompt_messages_are_context_only():
@@ -272,6 +331,8 @@ def test_reasons_for_bad_rows(value, expected):
         ("instruct/tinker_conversations/conversations.jsonl", "messages"),
         ("instruct/peer_fixtures/alpaca_tiny.json", "alpaca"),
         ("tasks/text2sql_mlx_wikisql/train.jsonl", "text"),
+        ("tasks/gsm8k/train.jsonl", "question_answer"),
+        ("instruct/peer_fixtures/instruct_tiny.json", "dolly"),
     ],
 )
 def test_real_files(shared_data, file, name):
@@ -286,9 +347,10 @@ def test_real_files(shared_data, file, name):
 @pytest.mark.parametrize(
     ("file", "mapping"),
     [
-        ("tasks/gsm8k/train.jsonl", "{prompt: question, completion: answer}"),
+        ("tasks/banking77/train.csv", "{prompt: text, completion: category}"),
+        ("preference/llamafactory_demos/kto_en_demo.json", "labelled good or bad"),
+        ("instruct/peer_fixtures/stack_exchange_paired_tiny.json", "{prompt: question, completion: response_j}"),
         ("derived/wikisql_dev1k.jsonl", "{prompt: question, completion: sql}"),
-        ("instruct/peer_fixtures/instruct_tiny.json", "{instruction: instruction, output: response}"),
         ("preference/ultrafeedback_1200/train_clean.jsonl", "{prompt: prompt, completion: chosen}"),
         ("preference/llamafactory_demos/dpo_en_demo.json", "preference"),
     ],
