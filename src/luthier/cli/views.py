@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def show_train(console: Console, result: TrainResult) -> None:
-    """Verdict, losses, failed checks, where everything lies."""
+    """Verdict, losses, failed checks, what the curves show, where everything lies."""
     console.print(state_text("finished", result.verdict))
     figures = [f"{result.steps} steps in {format_seconds(result.seconds)}"]
     if result.train_loss is not None:
@@ -32,7 +32,11 @@ def show_train(console: Console, result: TrainResult) -> None:
     if result.validation_loss is not None:
         figures.append(f"validation loss {result.validation_loss:.4f}")
     console.print("; ".join(figures))
+    if result.stopped_early:
+        console.print(result.stopped_early)
     show_failed_checks(console, result.checks)
+    for diagnosis in result.diagnosis:
+        console.print(Text.assemble(("  curves: ", "bold yellow"), f"{diagnosis.message} {diagnosis.advice}"))
     console.print(f"Result: {result.result} (step {result.result_step})", soft_wrap=True)
     console.print(f"Report: {result.report}", soft_wrap=True)
     console.print(f"Next:   luthier evaluate {result.run}", soft_wrap=True)

@@ -16,6 +16,9 @@ class EvaluateSection(Section):
     stop_test_rows: int = Field(default=16, ge=0)
     """Validation prompts that base and tuned model answer, to see whether the tuned one stops by itself; 0: skip."""
 
+    sample_prompts: int = Field(default=3, ge=0)
+    """Validation prompts that the model answers (in at most 64 tokens) at each validation, to watch it learn; 0: none."""
+
     max_new_tokens: int = Field(default=128, ge=1)
     """Longest answer that is generated in evaluation, in tokens."""
 

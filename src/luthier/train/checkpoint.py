@@ -25,6 +25,7 @@ from torch import Tensor
 
 from luthier.errors import ResourceError, RunError
 from luthier.runs.atomic import sync_folder, write_json
+from luthier.train.early_stopping import improves
 from luthier.train.optim import MasterAdamW
 from luthier.units import format_bytes
 
@@ -49,6 +50,7 @@ class Position:
         num_threads: CPU threads, without which a CPU run does not repeat bit for bit.
         fingerprints: What must be the same when the run goes on, by name.
         seconds: Training time so far.
+        validation_losses: All that were measured up to here, in order.
     """
 
     step: int
@@ -57,6 +59,7 @@ class Position:
     num_threads: int
     fingerprints: Mapping[str, str]
     seconds: float
+    validation_losses: tuple[float, ...] = ()
 
 
 def _rng_tensors() -> dict[str, Tensor]:
@@ -129,7 +132,7 @@ class CheckpointStore:
         sync_folder(self.folder)
         saved = asdict(Saved(name, position.step, validation_loss))
         index = {**self._index(), "last": saved}
-        if validation_loss is not None and (self.best is None or validation_loss < (self.best.loss or float("inf"))):
+        if validation_loss is not None and improves(validation_loss, self.best.loss if self.best else None):
             index["best"] = saved
         write_json(self.folder / "index.json", index)
         self._sweep({entry["folder"] for entry in index.values()})
@@ -141,7 +144,8 @@ class CheckpointStore:
 
     def read_position(self, saved: Saved) -> Position:
         """The part of a checkpoint that is not tensors."""
-        return Position(**json.loads((self.folder / saved.folder / "state.json").read_text()))
+        record = json.loads((self.folder / saved.folder / "state.json").read_text())
+        return Position(**{**record, "validation_losses": tuple(record.get("validation_losses", ()))})
 
     def restore(self, saved: Saved, optimizer: MasterAdamW, *, rng: bool) -> Position:
         """Bring optimiser, weights and, if asked, the random numbers back to a checkpoint.

@@ -7,7 +7,7 @@ optimiser's tensors and the random numbers, which checkpoints hold. Nothing here
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ from luthier.errors import LuthierError
 from luthier.models.placement import Placement
 from luthier.objectives.base import Objective
 from luthier.train.checkpoint import CheckpointStore, Position
+from luthier.train.early_stopping import is_exhausted
 from luthier.train.feed import Feed
 from luthier.train.interrupt import StopRequest
 from luthier.train.loss_scale import LossScale
@@ -32,12 +33,18 @@ MOST_SKIPPED_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class Rhythm:
-    """What happens when, in optimiser steps."""
+    """What happens when, in optimiser steps.
+
+    Attributes:
+        learning_rate: Of each step, from 0; made for `total_steps`, whether or not the training stops before.
+        patience: Validations without improvement after which the training stops; None: never.
+    """
 
     total_steps: int
     evaluate_every: int
     checkpoint_every: int
     learning_rate: Callable[[int], float]
+    patience: int | None = None
 
 
 @dataclass(frozen=True)
@@ -79,11 +86,13 @@ class LoopResult:
         step: Optimiser steps done in all.
         seconds: Training time in all, resumed parts included.
         stopped_by: Signal number where a signal ended it early.
+        validation_losses: All that were measured, in order.
     """
 
     step: int
     seconds: float
     stopped_by: int | None
+    validation_losses: tuple[float, ...]
 
 
 def run_loop(
@@ -95,13 +104,18 @@ def run_loop(
     *,
     start_step: int = 0,
     start_seconds: float = 0.0,
+    start_losses: Sequence[float] = (),
 ) -> LoopResult:
-    """Train from `start_step` to the end, or until a signal asks to stop; ends with a checkpoint either way."""
+    """Train from `start_step` to the end, until a signal asks to stop, or until patience is exhausted; ends with a checkpoint.
+
+    Args:
+        start_losses: Validation losses up to `start_step`.
+    """
     began = time.perf_counter() - start_seconds
     validation = trainee.feed.validation_batches() if len(trainee.feed.validation) else []
     trainee.model.train()
-    step, skipped, signal_number = start_step, 0, None
-    while step < rhythm.total_steps and signal_number is None:
+    step, skipped, signal_number, losses = start_step, 0, None, list(start_losses)
+    while step < rhythm.total_steps and signal_number is None and not is_exhausted(losses, rhythm.patience):
         step_began = time.perf_counter()
         rate = rhythm.learning_rate(step)
         result = train_step(
@@ -123,14 +137,15 @@ def run_loop(
         loss = None
         if validation and (step % rhythm.evaluate_every == 0 or is_last):
             loss = _validate(trainee, validation, step, observer)
+            losses.append(loss)
         if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or signal_number is not None:
-            _save(trainee, store, step, time.perf_counter() - began, loss)
+            _save(trainee, store, step, time.perf_counter() - began, losses, loss)
         if skipped >= MOST_SKIPPED_STEPS:
             raise LuthierError(
                 f"The gradient was not finite in {skipped} steps in a row (up to step {step}), so nothing is being learnt. "
                 "Try a lower train.learning_rate or precision.compute=fp32. The last checkpoint is intact."
             )
-    return LoopResult(step, time.perf_counter() - began, signal_number)
+    return LoopResult(step, time.perf_counter() - began, signal_number, tuple(losses))
 
 
 def _step_record(trainee: Trainee, step: int, result: StepResult, rate: float, seconds: float) -> dict[str, Any]:
@@ -171,7 +186,9 @@ def _validate(trainee: Trainee, batches: list[Any], step: int, observer: Observe
     return loss
 
 
-def _save(trainee: Trainee, store: CheckpointStore, step: int, seconds: float, loss: float | None) -> None:
+def _save(
+    trainee: Trainee, store: CheckpointStore, step: int, seconds: float, losses: Sequence[float], loss: float | None
+) -> None:
     if trainee.ranks.is_main:
         position = Position(
             step=step,
@@ -180,6 +197,7 @@ def _save(trainee: Trainee, store: CheckpointStore, step: int, seconds: float, l
             num_threads=torch.get_num_threads(),
             fingerprints=dict(trainee.fingerprints),
             seconds=seconds,
+            validation_losses=tuple(losses),
         )
         store.save(trainee.optimizer, position, loss)
     trainee.ranks.barrier()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from luthier.checks.training import FirstSteps
@@ -14,6 +15,9 @@ from luthier.runs.manifest import Manifest, now
 from luthier.train.step import StepResult
 from luthier.train.trackers import Trackers
 from luthier.types import Check
+from luthier.workflows.watch_curves import CurveWatch
+
+SAMPLES_FILE = "samples_over_time.jsonl"
 
 
 class LoggedReporter:
@@ -62,15 +66,18 @@ def stop_if_failed(stage: str, checks: Sequence[Check]) -> None:
 
 
 def forget_after(folder: RunFolder, step: int) -> None:
-    """Remove metrics of steps that a resume will make again."""
-    import json
-
-    kept = [record for record in folder.read_lines("metrics.jsonl") if record["step"] <= step]
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
+    """Remove metrics and sample answers of steps that a resume will make again."""
+    for name in ("metrics.jsonl", SAMPLES_FILE):
+        kept = [record for record in folder.read_lines(name) if record["step"] <= step]
+        write_text(folder / name, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
 
 
 class Recorder:
-    """The loop's observer on the main rank: metrics.jsonl, run.json, progress, and the checks of the first steps."""
+    """The loop's observer: metrics.jsonl, run.json, progress, the checks of the first steps, sample answers, diagnosis.
+
+    Args:
+        answer_samples: Answers the sample prompts at a step, and returns the seconds it took.
+    """
 
     def __init__(
         self,
@@ -80,9 +87,12 @@ class Recorder:
         first_steps: FirstSteps | None,
         is_main: bool,
         trackers: Trackers,
+        watch: CurveWatch,
+        answer_samples: Callable[[int], float],
     ) -> None:
         self._folder, self._manifest, self._reporter = folder, manifest, reporter
         self._first_steps, self._is_main, self._trackers = first_steps, is_main, trackers
+        self._watch, self._answer_samples = watch, answer_samples
         self._validation_loss: float | None = None
         self.train_loss: float | None = None
 
@@ -90,6 +100,7 @@ class Recorder:
         if self._is_main:
             self._folder.append_line("metrics.jsonl", record)
             self._trackers.log(record)
+            self._watch.add(record)
 
     def after_step(self, step: int, result: StepResult, record: Mapping[str, Any]) -> None:
         """Write, report, and check once the first steps are made."""
@@ -114,9 +125,9 @@ class Recorder:
                 stop_if_failed("first training steps", checks)
 
     def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> None:
-        """Write and remember."""
+        """Write and remember, with sample answers beside it."""
         self._validation_loss = loss
-        self._write(record)
         if self._is_main:
+            self._write({**record, "sample_seconds": self._answer_samples(step)})
             self._manifest.step = step
             self._manifest.save(self._folder)

@@ -16,29 +16,30 @@ from typing import Any
 import torch
 
 from luthier import __version__
-from luthier.checks.training import FirstSteps, frozen_fingerprint
+from luthier.checks.training import frozen_fingerprint
 from luthier.config import Recipe
 from luthier.config.load import LoadedRecipe, dump_resolved, load_recipe, resolve
 from luthier.errors import Interrupted, RunError
 from luthier.models.adapters import describe_training, trained_parameters
 from luthier.reporter import Reporter, Silent
 from luthier.runs.claim import claim, refuse_running, refuse_taken_name
-from luthier.runs.compare import leaves
 from luthier.runs.environment import describe_environment
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
-from luthier.train.checkpoint import CheckpointStore, refuse_mismatch
-from luthier.train.interrupt import stop_on_signal
-from luthier.train.loop import LoopResult, Trainee, run_loop
-from luthier.train.step import validation_loss
-from luthier.train.trackers import TrackedRun, open_trackers, require_sinks
+from luthier.train.checkpoint import CheckpointStore
+from luthier.train.diagnosis import Diagnosis
+from luthier.train.loop import LoopResult, Trainee
+from luthier.train.trackers import require_sinks
 from luthier.types import Check
-from luthier.units import format_count, format_seconds
-from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
+from luthier.units import format_count
+from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs
 from luthier.workflows.before_training import BaseAnswers, check_data, preflight, stop_test_answers
 from luthier.workflows.evaluate import EvaluationResult, evaluate, find_tasks
 from luthier.workflows.finish import finish
-from luthier.workflows.recording import LoggedReporter, Recorder, forget_after, record_checks, stop_if_failed
+from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_failed
+from luthier.workflows.sample_answers import SampleAnswers
+from luthier.workflows.train_loop import Start, first_validation, restore, train_in_folder
+from luthier.workflows.watch_curves import read_diagnosis
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,8 @@ class TrainResult:
         report: The page for people.
         checks: All checks of the run.
         evaluation: Results of the recipe's tasks; None where it names none.
+        stopped_early: Why the training ended before its last step; None where it did not.
+        diagnosis: What the curves show.
     """
 
     run: Path
@@ -70,6 +73,8 @@ class TrainResult:
     report: Path
     checks: list[Check] = field(default_factory=list[Check])
     evaluation: EvaluationResult | None = None
+    stopped_early: str | None = None
+    diagnosis: list[Diagnosis] = field(default_factory=list[Diagnosis])
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -85,6 +90,8 @@ class TrainResult:
             "result": str(self.result),
             "result_step": self.result_step,
             "report": str(self.report),
+            "stopped_early": self.stopped_early,
+            "diagnosis": [diagnosis.to_json() for diagnosis in self.diagnosis],
             "checks": {"passed": len(self.checks) - len(failed), "failed": len(failed), "failed_names": failed},
         }
 
@@ -244,11 +251,12 @@ def _train_in(
     base_fingerprint = frozen_fingerprint(built.model)
     trainee = build_trainee(inputs, built, base_fingerprint)
     store = CheckpointStore(folder / "checkpoints")
+    samples = SampleAnswers(folder, inputs, built, reporter)
     if resume:
-        start = _restore(folder, store, trainee, reporter)
+        start = restore(folder, store, trainee, reporter)
         base_answers = BaseAnswers.load(folder, inputs)
     else:
-        start = (0, 0.0)
+        start = Start()
         # Dropout: the same on every start, other per rank.
         torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)
         reporter.stage("Preflight")
@@ -256,8 +264,8 @@ def _train_in(
         stop_if_failed("preflight", checks)
         base_answers = stop_test_answers(inputs, built, reporter)
         base_answers.save(folder)
-        _first_validation(folder, trainee, reporter)
-    loop = _loop(folder, manifest, inputs, trainee, store, reporter, start)
+        first_validation(folder, trainee, samples, reporter)
+    loop = train_in_folder(folder, manifest, inputs, trainee, store, samples, reporter, start)
     if loop.stopped_by is not None:
         raise Interrupted(
             loop.stopped_by,
@@ -267,60 +275,6 @@ def _train_in(
     return _finish(
         folder, manifest, inputs, built, trainee, store, loop, base_answers, base_fingerprint, reporter, began
     )
-
-
-def _restore(folder: RunFolder, store: CheckpointStore, trainee: Trainee, reporter: Reporter) -> tuple[int, float]:
-    last = store.last
-    assert last is not None
-    refuse_mismatch(store.read_position(last).fingerprints, trainee.fingerprints)
-    position = store.restore(last, trainee.optimizer, rng=True)
-    trainee.loss_scale.scale, trainee.loss_scale.good_steps = position.loss_scale, position.loss_scale_good_steps
-    if trainee.ranks.is_main:
-        forget_after(folder, position.step)
-    reporter.say(f"Continuing after step {position.step}.")
-    return position.step, position.seconds
-
-
-def _first_validation(folder: RunFolder, trainee: Trainee, reporter: Reporter) -> None:
-    """Loss of the untrained model: what the result is held against."""
-    if not len(trainee.feed.validation):
-        return
-    batches = trainee.feed.validation_batches()
-    loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
-    if trainee.ranks.is_main:
-        tokens = sum(b.num_tokens for b in batches)
-        folder.append_line("metrics.jsonl", {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens})
-    reporter.say(f"Validation loss before training: {loss:.4f}.")
-
-
-def _loop(
-    folder: RunFolder,
-    manifest: Manifest,
-    inputs: Inputs,
-    trainee: Trainee,
-    store: CheckpointStore,
-    reporter: Reporter,
-    start: tuple[int, float],
-) -> LoopResult:
-    step, seconds = start
-    reporter.stage("Train")
-    first_steps = FirstSteps(trainee.optimizer, inputs.total_steps) if step == 0 else None
-    tracked = TrackedRun(
-        name=manifest.name,
-        id=f"{manifest.name}-{''.join(c for c in manifest.created_at[:19] if c.isdigit())}",
-        folder=folder.path,
-        settings=leaves(inputs.recipe.model_dump(mode="json")),
-        start_step=step,
-    )
-    sinks = inputs.recipe.run.sinks if inputs.ranks.is_main else ()
-    with open_trackers(sinks, tracked, reporter) as trackers, stop_on_signal() as stop:
-        recorder = Recorder(folder, manifest, reporter, first_steps, inputs.ranks.is_main, trackers)
-        loop = run_loop(trainee, rhythm(inputs), store, recorder, stop, start_step=step, start_seconds=seconds)
-    manifest.step, manifest.seconds = loop.step, loop.seconds
-    if inputs.ranks.is_main:
-        manifest.save(folder)
-    reporter.say(f"{loop.step} steps in {format_seconds(loop.seconds)}.")
-    return loop
 
 
 def _finish(
@@ -358,4 +312,6 @@ def _finish(
         result_step=done.step,
         report=report,
         checks=checks,
+        stopped_early=manifest.summary.get("stopped_early"),
+        diagnosis=read_diagnosis(folder),
     )

@@ -91,6 +91,7 @@ def _train_command(recipe: LoadedRecipe, place: Path, name: str, half_steps: int
         "train.evaluate_every": 2 * half_steps,
         "train.checkpoint_every": half_steps,
         "evaluate.stop_test_rows": 0,
+        "evaluate.sample_prompts": 0,
     }
     return [*_luthier(), "train", str(file), *(f"{key}={value}" for key, value in changes.items())]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,3 +134,17 @@ def test_an_unwritable_folder_is_said(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(ResourceError):
         store.save(optimizer(), position(1), None)
+
+
+def test_a_loss_that_is_no_number_is_never_the_best(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step, loss in ((1, float("nan")), (2, 0.0), (3, 0.5)):
+        store.save(optimizer(step), position(step), loss)
+    assert (store.best.step, store.best.loss) == (2, 0.0)
+
+
+def test_validation_losses_come_back(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    saved = replace(position(3), validation_losses=(2.5, 1.25))
+    store.save(optimizer(), saved, 1.25)
+    assert store.restore(store.last, optimizer(), rng=False) == saved

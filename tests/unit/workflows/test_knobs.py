@@ -132,6 +132,7 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     ),
     "train.speedups": ({}, {"train.speedups": ["rms-norm"]}, lambda p: p.built.speedups),
     "train.evaluate_every": ({}, {"train.evaluate_every": 1}, lambda p: p.rhythm.evaluate_every),
+    "train.early_stopping_patience": ({}, {"train.early_stopping_patience": 2}, lambda p: p.rhythm.patience),
     "train.checkpoint_every": ({}, {"train.checkpoint_every": 1}, lambda p: p.rhythm.checkpoint_every),
     "train.num_threads": ({"train.num_threads": 1}, {"train.num_threads": 2}, lambda _: torch.get_num_threads()),
     "train.seed": ({}, {"train.seed": 1}, lambda p: p.weights("lora_A")),
@@ -147,6 +148,7 @@ ELSEWHERE = {
     "objective.name": "has one value so far",
     "train.device": "tests/unit/models/test_placement.py",
     "evaluate.tasks": "tests/e2e/test_train_cli.py",
+    "evaluate.sample_prompts": "tests/e2e/test_progress.py",
     "evaluate.batch_size": "tests/parity/test_generate.py",
     "run.sinks": "tests/unit/train/test_trackers.py",
 }

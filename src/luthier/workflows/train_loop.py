@@ -1,0 +1,130 @@
+"""The training loop in its run folder: where it begins, who is told what, and why it ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from luthier.checks.training import FirstSteps
+from luthier.reporter import Reporter
+from luthier.runs.compare import leaves
+from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest
+from luthier.train.checkpoint import CheckpointStore, refuse_mismatch
+from luthier.train.early_stopping import num_without_improvement
+from luthier.train.interrupt import stop_on_signal
+from luthier.train.loop import LoopResult, Trainee, run_loop
+from luthier.train.step import validation_loss
+from luthier.train.trackers import TrackedRun, open_trackers
+from luthier.units import format_seconds
+from luthier.workflows.assemble import Inputs, rhythm
+from luthier.workflows.recording import Recorder, forget_after
+from luthier.workflows.sample_answers import SampleAnswers
+from luthier.workflows.watch_curves import CurveWatch
+
+
+class Start(NamedTuple):
+    """Where the loop begins: steps made, seconds they took, validation losses measured."""
+
+    step: int = 0
+    seconds: float = 0.0
+    losses: tuple[float, ...] = ()
+
+
+def restore(folder: RunFolder, store: CheckpointStore, trainee: Trainee, reporter: Reporter) -> Start:
+    """Bring everything back to the last checkpoint; what was written after it is forgotten.
+
+    Raises:
+        RunError: The run would be another one, or the checkpoint is damaged.
+    """
+    last = store.last
+    assert last is not None
+    refuse_mismatch(store.read_position(last).fingerprints, trainee.fingerprints)
+    position = store.restore(last, trainee.optimizer, rng=True)
+    trainee.loss_scale.scale, trainee.loss_scale.good_steps = position.loss_scale, position.loss_scale_good_steps
+    if trainee.ranks.is_main:
+        forget_after(folder, position.step)
+    reporter.say(f"Continuing after step {position.step}.")
+    return Start(position.step, position.seconds, position.validation_losses)
+
+
+def first_validation(folder: RunFolder, trainee: Trainee, samples: SampleAnswers, reporter: Reporter) -> None:
+    """Loss and sample answers of the untrained model: what the result is held against."""
+    if not len(trainee.feed.validation):
+        return
+    batches = trainee.feed.validation_batches()
+    loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
+    if trainee.ranks.is_main:
+        tokens = sum(b.num_tokens for b in batches)
+        record = {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens, "sample_seconds": samples.answer(0)}
+        folder.append_line("metrics.jsonl", record)
+    reporter.say(f"Validation loss before training: {loss:.4f}.")
+
+
+def train_in_folder(
+    folder: RunFolder,
+    manifest: Manifest,
+    inputs: Inputs,
+    trainee: Trainee,
+    store: CheckpointStore,
+    samples: SampleAnswers,
+    reporter: Reporter,
+    start: Start,
+) -> LoopResult:
+    """Run the loop with its sinks, its observer and its signal handler, and write into run.json how it ended."""
+    reporter.stage("Train")
+    first_steps = FirstSteps(trainee.optimizer, inputs.total_steps) if start.step == 0 else None
+    tracked = TrackedRun(
+        name=manifest.name,
+        id=f"{manifest.name}-{''.join(c for c in manifest.created_at[:19] if c.isdigit())}",
+        folder=folder.path,
+        settings=leaves(inputs.recipe.model_dump(mode="json")),
+        start_step=start.step,
+    )
+    watch = CurveWatch(
+        folder,
+        reporter,
+        total_steps=inputs.total_steps,
+        max_grad_norm=inputs.recipe.train.max_grad_norm,
+        records=folder.read_lines("metrics.jsonl"),
+    )
+    is_main = inputs.ranks.is_main
+    sinks = inputs.recipe.run.sinks if is_main else ()
+    with open_trackers(sinks, tracked, reporter) as trackers, stop_on_signal() as stop:
+        recorder = Recorder(folder, manifest, reporter, first_steps, is_main, trackers, watch, samples.answer)
+        try:
+            loop = run_loop(
+                trainee,
+                rhythm(inputs),
+                store,
+                recorder,
+                stop,
+                start_step=start.step,
+                start_seconds=start.seconds,
+                start_losses=start.losses,
+            )
+        finally:  # a training that breaks down needs its diagnosis most
+            if is_main:
+                watch.look()
+    manifest.step, manifest.seconds = loop.step, loop.seconds
+    if loop.stopped_by is None and loop.step < inputs.total_steps:
+        manifest.summary["stopped_early"] = _why_early(loop, inputs.total_steps)
+        reporter.say(manifest.summary["stopped_early"])
+    if is_main:
+        manifest.save(folder)
+    reporter.say(f"{loop.step} steps in {format_seconds(loop.seconds)}.{_sampling_words(folder)}")
+    return loop
+
+
+def _why_early(loop: LoopResult, total_steps: int) -> str:
+    since = num_without_improvement(loop.validation_losses)
+    times = "the last validation" if since == 1 else f"the last {since} validations"
+    return (
+        f"Stopped early after step {loop.step} of {total_steps}: {times} brought no loss below "
+        f"{min(loop.validation_losses):.4f} (train.early_stopping_patience)."
+    )
+
+
+def _sampling_words(folder: RunFolder) -> str:
+    """What the sample answers cost."""
+    seconds = [r["sample_seconds"] for r in folder.read_lines("metrics.jsonl") if r.get("sample_seconds")]
+    return f" Sample answers at {len(seconds)} validations took {format_seconds(sum(seconds))}." if seconds else ""
