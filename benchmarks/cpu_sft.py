@@ -235,10 +235,9 @@ def show(result: dict[str, Any], say: Any) -> None:
         )
     gates = result["gate"]
     verdict = "passed" if gates["passed"] else "FAILED"
-    say(
-        f"gate {verdict}: losses within {100 * gates['loss_per_step_same_format']:.2f} % of TRL in bf16 in every step; first step "
-        f"against TRL in fp32: loss {100 * gates['first_loss_fp32']:.2f} %, gradient norm {100 * gates['first_grad_norm_fp32']:.2f} %"
-    )
+    say(f"gate {verdict}: losses within {100 * gates['loss_per_step_same_format']:.2f} % of TRL in bf16 in every step;")
+    loss, norm = 100 * gates["first_loss_fp32"], 100 * gates["first_grad_norm_fp32"]
+    say(f"  first step against TRL in fp32: loss {loss:.2f} %, gradient norm {norm:.2f} %")
     say(
         f"ratio to best peer ({result['best_peer']}): {result['ratio_to_best_peer']:.2f} in speed, "
         f"{result['memory_ratio_to_best_peer']:.2f} in memory; to the replay of the products: {result['ratio_to_replay']:.2f}"
