@@ -79,7 +79,7 @@ class Wandb:
     """Obeys wandb's own variables; WANDB_MODE=offline writes into the run folder and needs no account."""
 
     def __init__(self, run: TrackedRun) -> None:
-        import wandb
+        import wandb  # pyright: ignore[reportMissingImports] - an extra
 
         is_online = os.environ.get("WANDB_MODE", "online") == "online"
         if is_online and not wandb.login(prompt=False):
@@ -130,7 +130,7 @@ class Mlflow:
 
     def __init__(self, run: TrackedRun) -> None:
         os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        from mlflow import MlflowClient
+        from mlflow import MlflowClient  # pyright: ignore[reportMissingImports] - an extra
 
         place = os.environ.get("MLFLOW_TRACKING_URI") or (run.folder.absolute().parent / "mlruns").as_uri()
         self._client = MlflowClient(tracking_uri=place)
@@ -146,7 +146,7 @@ class Mlflow:
 
     def log(self, metrics: Mapping[str, float], step: int) -> None:
         """Pass on."""
-        from mlflow.entities import Metric
+        from mlflow.entities import Metric  # pyright: ignore[reportMissingImports] - an extra
 
         now = int(time.time() * 1000)
         self._client.log_batch(self._id, metrics=[Metric(n, v, now, step) for n, v in metrics.items()])

@@ -57,7 +57,7 @@ class LoadedRun:
     def _base_model(self) -> torch.nn.Module:
         return load_causal_lm(self.base_source, self.placement.dtype, self.placement.device)
 
-    def _engine_on(self, model: torch.nn.Module, batch_size: int | None) -> BatchedEngine:
+    def _engine_on(self, model: Any, batch_size: int | None) -> BatchedEngine:
         pad = self.tokenizer.pad_token_id
         return BatchedEngine(
             model, batch_size=batch_size or self.recipe.evaluate.batch_size, pad_token_id=0 if pad is None else int(pad)
