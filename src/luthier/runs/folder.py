@@ -6,10 +6,13 @@ runs/<name>/
   recipe.resolved.yaml  every value, with where it came from
   environment.json      versions, machine, command
   data.json             files, hashes, counts, what was dropped and why
+  token_view.json       a few training rows, token by token: text, id, learnt or not
   contract.json         template, system prompt, stop tokens, sampling: how the model is to be used
   metrics.jsonl         one line per step or validation
   checks.jsonl          one line per check
+  diagnosis.json        what the curves show, in words
   samples.jsonl         answers of base and tuned model to the same prompts
+  samples_over_time.jsonl  answers to a few fixed prompts at each validation
   checkpoints/          `index.json` and the folders that it names (last, best)
   adapter/ or model/    the result, in PEFT or Hugging Face layout
   evaluation/           one folder per evaluation

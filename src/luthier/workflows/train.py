@@ -19,6 +19,7 @@ from luthier import __version__
 from luthier.checks.training import frozen_fingerprint
 from luthier.config import Recipe
 from luthier.config.load import LoadedRecipe, dump_resolved, load_recipe, resolve
+from luthier.data.token_view import TokenRow, view_rows
 from luthier.errors import Interrupted, RunError
 from luthier.models.adapters import describe_training, trained_parameters
 from luthier.reporter import Reporter, Silent
@@ -26,10 +27,10 @@ from luthier.runs.claim import claim, refuse_running, refuse_taken_name
 from luthier.runs.environment import describe_environment
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
-from luthier.train.checkpoint import CheckpointStore
-from luthier.train.diagnosis import Diagnosis
-from luthier.train.loop import LoopResult, Trainee
-from luthier.train.trackers import require_sinks
+from luthier.training.checkpoint import CheckpointStore
+from luthier.training.diagnosis import Diagnosis
+from luthier.training.loop import LoopResult, Trainee
+from luthier.training.trackers import require_sinks
 from luthier.types import Check
 from luthier.units import format_count
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs
@@ -40,6 +41,8 @@ from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_f
 from luthier.workflows.sample_answers import SampleAnswers
 from luthier.workflows.train_loop import Start, first_validation, restore, train_in_folder
 from luthier.workflows.watch_curves import read_diagnosis
+
+TOKEN_VIEW_ROWS = 5
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,14 @@ def _write_inputs(folder: RunFolder, recipe: LoadedRecipe, inputs: Inputs) -> No
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     folder.write_json("environment.json", {**describe_environment(name), "num_threads": torch.get_num_threads()})
     folder.write_json("data.json", inputs.data.report.to_json())
+    folder.write_json("token_view.json", [row.to_json() for row in _token_rows(inputs)])
     inputs.contract.save(folder.path)
+
+
+def _token_rows(inputs: Inputs) -> list[TokenRow]:
+    """Training rows to look at, with the place that each came from."""
+    rows = view_rows(inputs.data.train, inputs.tokenizer, TOKEN_VIEW_ROWS)
+    return [replace(shown, source=str(inputs.data.items[row].source or "")) for row, shown in rows]
 
 
 def _run(
