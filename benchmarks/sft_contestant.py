@@ -39,11 +39,11 @@ def run_luthier(job: dict[str, Any]) -> dict[str, Any]:
     from luthier.models.load import find_model, load_causal_lm
     from luthier.models.placement import Placement
     from luthier.objectives.sft import Sft
-    from luthier.train.feed import Feed
-    from luthier.train.loss_scale import LossScale
-    from luthier.train.optim import MasterAdamW
-    from luthier.train.ranks import Ranks
-    from luthier.train.step import train_step
+    from luthier.training.feed import Feed
+    from luthier.training.loss_scale import LossScale
+    from luthier.training.optim import MasterAdamW
+    from luthier.training.ranks import Ranks
+    from luthier.training.step import train_step
 
     before = resident_peak_bytes()
     placement = Placement(torch.device("cpu"), "bf16")

@@ -17,9 +17,9 @@ from luthier.models.adapters import add_lora, train_all, trained_parameters
 from luthier.models.placement import Placement
 from luthier.objectives.base import Want
 from luthier.objectives.sft import Sft
-from luthier.train.optim import MasterAdamW
-from luthier.train.ranks import Ranks
-from luthier.train.step import accumulate_gradients
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
+from luthier.training.step import accumulate_gradients
 from tests.tiny import FAMILIES, plain_sums, random_rows, tiny_model
 
 CPU = torch.device("cpu")

@@ -15,10 +15,10 @@ from luthier.data.pack import pack
 from luthier.models.adapters import add_lora, trained_parameters
 from luthier.models.placement import Placement
 from luthier.objectives.sft import Sft
-from luthier.train.loss_scale import LossScale
-from luthier.train.optim import MasterAdamW
-from luthier.train.ranks import Ranks
-from luthier.train.step import train_step
+from luthier.training.loss_scale import LossScale
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
+from luthier.training.step import train_step
 from tests.tiny import random_rows, tiny_model, tiny_tokenizer
 
 trl = pytest.importorskip("trl", reason="TRL is a development dependency")

@@ -16,11 +16,11 @@ from luthier.data.tokenize import TokenizedSet
 from luthier.models.adapters import add_lora, train_all, trained_parameters
 from luthier.models.placement import Placement
 from luthier.objectives.sft import Sft
-from luthier.train.feed import Feed
-from luthier.train.loss_scale import LossScale
-from luthier.train.optim import MasterAdamW
-from luthier.train.ranks import Ranks
-from luthier.train.step import train_step, validation_loss
+from luthier.training.feed import Feed
+from luthier.training.loss_scale import LossScale
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
+from luthier.training.step import train_step, validation_loss
 from tests.tiny import random_rows, tiny_model
 
 STEPS = 4

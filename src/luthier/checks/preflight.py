@@ -25,10 +25,10 @@ from luthier.generate.protocol import Engine, Request
 from luthier.models.placement import Placement
 from luthier.models.result import differences, result_kind, save_result
 from luthier.objectives.base import Want
-from luthier.train.checkpoint import CheckpointStore, Position
-from luthier.train.loop import Trainee
-from luthier.train.memory import peak_memory_bytes, total_memory_bytes
-from luthier.train.step import accumulate_gradients, autocast, validation_loss
+from luthier.training.checkpoint import CheckpointStore, Position
+from luthier.training.loop import Trainee
+from luthier.training.memory import peak_memory_bytes, total_memory_bytes
+from luthier.training.step import accumulate_gradients, autocast, validation_loss
 from luthier.types import Check
 from luthier.units import GIB
 

@@ -8,8 +8,8 @@ from torch import nn
 
 from luthier.models.adapters import frozen_parameters
 from luthier.models.fingerprint import fingerprint
-from luthier.train.optim import MasterAdamW
-from luthier.train.step import StepResult
+from luthier.training.optim import MasterAdamW
+from luthier.training.step import StepResult
 from luthier.types import Check
 
 STEPS_UNTIL_MOVED = 3

@@ -16,7 +16,7 @@ from luthier.units import format_bytes, format_count, format_seconds, format_sha
 if TYPE_CHECKING:
     from luthier.config.fields import FieldWords
     from luthier.config.load import LoadedRecipe
-    from luthier.evaluate.result import TaskResult
+    from luthier.evaluation.result import TaskResult
     from luthier.models.builtin import BuiltinModel
     from luthier.types import Check
     from luthier.workflows.train import TrainResult

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from luthier.demo.database import build_database
 from luthier.demo.questions import NUM_HELDOUT, Question, heldout_questions, training_questions
 from luthier.demo.shop import system_prompt
-from luthier.evaluate.protocol import Scorer, TaskRow
-from luthier.evaluate.scorers.sql_execution import SqlExecution
+from luthier.evaluation.protocol import Scorer, TaskRow
+from luthier.evaluation.scorers.sql_execution import SqlExecution
 from luthier.types import Message
 
 EXAMPLE_SHAPES = (

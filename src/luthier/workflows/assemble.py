@@ -41,12 +41,12 @@ from luthier.models.placement import Placement, place
 from luthier.objectives.base import Objective
 from luthier.objectives.sft import Sft
 from luthier.reporter import Reporter
-from luthier.train.feed import Feed
-from luthier.train.loop import Rhythm, Trainee
-from luthier.train.loss_scale import LossScale
-from luthier.train.optim import MasterAdamW
-from luthier.train.ranks import Ranks
-from luthier.train.schedule import learning_rate, warmup_steps
+from luthier.training.feed import Feed
+from luthier.training.loop import Rhythm, Trainee
+from luthier.training.loss_scale import LossScale
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
+from luthier.training.schedule import learning_rate, warmup_steps
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
 

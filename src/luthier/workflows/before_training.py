@@ -14,7 +14,7 @@ from luthier.generate.protocol import Completion, Request
 from luthier.generate.requests import build_request
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
-from luthier.train.loop import Trainee
+from luthier.training.loop import Trainee
 from luthier.types import Check, Conversation, Message
 from luthier.workflows.assemble import BuiltModel, Inputs
 from luthier.workflows.recording import record_checks

@@ -10,7 +10,7 @@ from typing import Any
 from luthier import __version__
 from luthier.config.yaml_source import read_yaml
 from luthier.errors import InputError, RunError
-from luthier.evaluate.compare import Comparison, compare
+from luthier.evaluation.compare import Comparison, compare
 from luthier.pages.compare import write_comparison
 from luthier.runs.compare import Difference, data_differences, differing_leaves
 from luthier.runs.curves import Curves, read_curves

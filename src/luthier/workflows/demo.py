@@ -15,9 +15,9 @@ from typing import Any
 from luthier.config.load import load_recipe
 from luthier.demo.shop import heldout_rows, training_rows
 from luthier.demo.task import ShopSql
-from luthier.evaluate.compare import Interval
-from luthier.evaluate.contenders import ContenderName
-from luthier.evaluate.result import Answer, TaskResult
+from luthier.evaluation.compare import Interval
+from luthier.evaluation.contenders import ContenderName
+from luthier.evaluation.result import Answer, TaskResult
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
 from luthier.runs.folder import RunFolder

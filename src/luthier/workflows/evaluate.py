@@ -11,11 +11,11 @@ from typing import Any
 
 from luthier.demo.task import ShopSql
 from luthier.errors import InputError
-from luthier.evaluate.contenders import three_contenders
-from luthier.evaluate.protocol import Task
-from luthier.evaluate.result import TaskResult, save_result
-from luthier.evaluate.run_task import run_task
-from luthier.evaluate.tasks.file_task import load_task_file
+from luthier.evaluation.contenders import three_contenders
+from luthier.evaluation.protocol import Task
+from luthier.evaluation.result import TaskResult, save_result
+from luthier.evaluation.run_task import run_task
+from luthier.evaluation.tasks.file_task import load_task_file
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
 from luthier.workflows.load_run import load_run

@@ -12,8 +12,8 @@ from luthier.models.load import ModelSource, load_tokenizer
 from luthier.models.result import result_kind, save_result
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
-from luthier.train.checkpoint import CheckpointStore
-from luthier.train.loop import Trainee
+from luthier.training.checkpoint import CheckpointStore
+from luthier.training.loop import Trainee
 from luthier.types import Check
 from luthier.workflows.assemble import BuiltModel, Inputs
 from luthier.workflows.before_training import (

@@ -10,7 +10,7 @@ from luthier.errors import InputError
 from luthier.runs.claim import refuse_running, refuse_taken_name
 from luthier.runs.folder import RunFolder
 from luthier.runs.launch import Launched, launch
-from luthier.train.trackers import require_sinks
+from luthier.training.trackers import require_sinks
 
 
 def launch_training(recipe: LoadedRecipe, overrides: Sequence[str] = (), *, overwrite: bool = False) -> Launched:

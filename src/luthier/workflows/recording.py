@@ -12,8 +12,8 @@ from luthier.reporter import Level, Reporter
 from luthier.runs.atomic import write_text
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
-from luthier.train.step import StepResult
-from luthier.train.trackers import Trackers
+from luthier.training.step import StepResult
+from luthier.training.trackers import Trackers
 from luthier.types import Check
 from luthier.workflows.watch_curves import CurveWatch
 

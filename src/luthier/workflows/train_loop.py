@@ -9,12 +9,12 @@ from luthier.reporter import Reporter
 from luthier.runs.compare import leaves
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
-from luthier.train.checkpoint import CheckpointStore, refuse_mismatch
-from luthier.train.early_stopping import num_without_improvement
-from luthier.train.interrupt import stop_on_signal
-from luthier.train.loop import LoopResult, Trainee, run_loop
-from luthier.train.step import validation_loss
-from luthier.train.trackers import TrackedRun, open_trackers
+from luthier.training.checkpoint import CheckpointStore, refuse_mismatch
+from luthier.training.early_stopping import num_without_improvement
+from luthier.training.interrupt import stop_on_signal
+from luthier.training.loop import LoopResult, Trainee, run_loop
+from luthier.training.step import validation_loss
+from luthier.training.trackers import TrackedRun, open_trackers
 from luthier.units import format_seconds
 from luthier.workflows.assemble import Inputs, rhythm
 from luthier.workflows.recording import Recorder, forget_after

@@ -7,7 +7,7 @@ from typing import Any
 
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
-from luthier.train.diagnosis import Diagnosis, Kind, diagnose
+from luthier.training.diagnosis import Diagnosis, Kind, diagnose
 
 FILE = "diagnosis.json"
 NUM_LOOKS = 50

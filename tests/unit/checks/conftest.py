@@ -10,11 +10,11 @@ from luthier.data.tokenize import TokenizedSet
 from luthier.models.adapters import add_lora, trained_parameters
 from luthier.models.placement import Placement
 from luthier.objectives.sft import Sft
-from luthier.train.feed import Feed
-from luthier.train.loop import Trainee
-from luthier.train.loss_scale import LossScale
-from luthier.train.optim import MasterAdamW
-from luthier.train.ranks import Ranks
+from luthier.training.feed import Feed
+from luthier.training.loop import Trainee
+from luthier.training.loss_scale import LossScale
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
 from tests.tiny import random_rows, tiny_model
 
 CPU = Placement(torch.device("cpu"), "fp32")

@@ -19,7 +19,7 @@ from luthier.generate.batched import BatchedEngine
 from luthier.generate.protocol import Request
 from luthier.models import result as saved_result
 from luthier.models.fingerprint import fingerprint
-from luthier.train.loop import Trainee
+from luthier.training.loop import Trainee
 from tests.tiny import VOCAB, random_rows, tiny_tokenizer
 from tests.unit.checks.conftest import CPU
 

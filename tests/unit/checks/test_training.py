@@ -10,8 +10,8 @@ import torch
 
 from luthier.accel.scorer import ScoringModel
 from luthier.checks.training import FirstSteps, frozen_fingerprint, frozen_unchanged, loss_fell
-from luthier.train.loop import Trainee
-from luthier.train.step import StepResult, train_step
+from luthier.training.loop import Trainee
+from luthier.training.step import StepResult, train_step
 
 
 def one_step(trainee: Trainee, step: int = 0, rate: float = 1e-2) -> StepResult:

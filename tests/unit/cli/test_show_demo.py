@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from luthier.cli.show_demo import show_demo
-from luthier.evaluate.compare import Interval
+from luthier.evaluation.compare import Interval
 from luthier.types import Check
 from luthier.workflows.demo import ContenderResult, DemoExample, DemoResult
 

@@ -7,9 +7,9 @@ import pytest
 
 from luthier.config.load import load_recipe
 from luthier.errors import InputError
-from luthier.evaluate.contenders import ContenderName
-from luthier.evaluate.protocol import Score, TaskRow
-from luthier.evaluate.result import Answer, ContenderResult, TaskResult
+from luthier.evaluation.contenders import ContenderName
+from luthier.evaluation.protocol import Score, TaskRow
+from luthier.evaluation.result import Answer, ContenderResult, TaskResult
 from luthier.types import Check, Message
 from luthier.workflows.demo import RECIPE, DemoResult, choose_examples, gates
 from luthier.workflows.demo import ContenderResult as Share

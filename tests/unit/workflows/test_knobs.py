@@ -15,7 +15,7 @@ from luthier.config.problems import leaf_fields
 from luthier.config.recipe import Recipe
 from luthier.errors import LuthierError
 from luthier.reporter import Silent
-from luthier.train.loop import Rhythm, Trainee
+from luthier.training.loop import Rhythm, Trainee
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs, rhythm
 from luthier.workflows.before_training import stop_test_requests
 from tests.tiny import save_tiny_model, write_chat_rows
@@ -150,7 +150,7 @@ ELSEWHERE = {
     "evaluate.tasks": "tests/e2e/test_train_cli.py",
     "evaluate.sample_prompts": "tests/e2e/test_progress.py",
     "evaluate.batch_size": "tests/parity/test_generate.py",
-    "run.sinks": "tests/unit/train/test_trackers.py",
+    "run.sinks": "tests/unit/training/test_trackers.py",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from luthier.evaluate.compare import Comparison
+from luthier.evaluation.compare import Comparison
 from luthier.pages.page import render_page
 from luthier.pages.report.chart import LineChart, Series, line_chart
 from luthier.pages.report.words import text_of

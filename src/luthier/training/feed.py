@@ -1,0 +1,77 @@
+"""From tokenised rows to the micro-batches of a step, for this rank. Pure functions of the step: nothing to resume."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from luthier.data.batch import Batch
+from luthier.data.collate import collate
+from luthier.data.example import Example
+from luthier.data.order import step_rows
+from luthier.data.pack import pack_for_ranks
+from luthier.data.prefix import plan_sharing
+from luthier.data.tokenize import TokenizedSet
+from luthier.training.ranks import Ranks
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Training and validation rows with the way they are cut.
+
+    Attributes:
+        batch_size: Rows per optimiser step over all ranks.
+        budget_tokens: Tokens per micro-batch; a longer row goes alone.
+        share_prefixes: Whether rows that begin alike go through the model as a tree; exact without dropout.
+    """
+
+    train: TokenizedSet
+    validation: TokenizedSet
+    batch_size: int
+    budget_tokens: int
+    seed: int
+    ranks: Ranks
+    share_prefixes: bool = True
+
+    def step_batches(self, step: int) -> list[Batch]:
+        """Micro-batches of optimiser step `step` (from 0) for this rank; equally many on every rank."""
+        return self._batches(self._step_examples(step))
+
+    def validation_batches(self) -> list[Batch]:
+        """All validation rows of this rank."""
+        return self._batches([self.validation[i] for i in range(len(self.validation))])
+
+    def one_batch(self, examples: Sequence[Example]) -> Batch:
+        """Some rows as one micro-batch, whatever the budget, cut as in training."""
+        return collate(self._units(examples, sum(e.num_tokens for e in examples)))
+
+    def _step_examples(self, step: int) -> list[Example]:
+        rows = step_rows(len(self.train), self.batch_size, seed=self.seed, step=step)
+        return [self.train[row] for row in rows]
+
+    def _units(self, examples: Sequence[Example], budget_tokens: int) -> list[Example]:
+        return plan_sharing(examples, budget_tokens) if self.share_prefixes else list(examples)
+
+    def _micro_batches(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
+        """Per rank, per micro-batch: the units that go through the model together."""
+        units = self._units(examples, self.budget_tokens)
+        packed = pack_for_ranks([u.num_tokens for u in units], self.budget_tokens, self.ranks.world_size)
+        return [[[units[i] for i in bin_] for bin_ in rank] for rank in packed]
+
+    def _batches(self, examples: Sequence[Example]) -> list[Batch]:
+        shortest = min(examples, key=lambda e: (e.num_tokens, e.row))
+        filler = collate([shortest]).without_weight()  # keeps ranks in step; weighs nothing
+        return [collate(units) if units else filler for units in self._micro_batches(examples)[self.ranks.rank]]
+
+    def largest_batch(self, total_steps: int) -> Batch:
+        """The micro-batch that holds the longest row, as some step of the training will make it."""
+        longest = int(self.train.lengths.argmax())
+        for step in range(total_steps):
+            if longest not in step_rows(len(self.train), self.batch_size, seed=self.seed, step=step):
+                continue
+            for rank in self._micro_batches(self._step_examples(step)):
+                for units in rank:
+                    batch = collate(units) if units else None
+                    if batch is not None and self.train[longest].row in batch.rows:
+                        return batch
+        return collate([self.train[longest]])

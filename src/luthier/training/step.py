@@ -1,0 +1,148 @@
+"""One optimiser step: micro-batches in, one update out. Every objective and every number of ranks goes through here.
+
+Sums over the whole step divide by the whole step's weights, so how rows are cut into micro-batches or spread over ranks
+does not change the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from luthier.data.batch import Batch
+from luthier.errors import LuthierError
+from luthier.models.placement import Placement
+from luthier.objectives.base import LossOutput, Objective
+from luthier.training.loss_scale import LossScale
+from luthier.training.optim import MasterAdamW
+from luthier.training.ranks import Ranks
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one optimiser step measured.
+
+    Attributes:
+        loss: Sum of all terms, each divided by its unit's weight over the step.
+        terms: The terms, and the objective's further metrics, divided likewise.
+        grad_norm: Before clipping.
+        applied: False where the gradient was not finite and the update was left out.
+        num_tokens: Tokens that went through the model, over all ranks.
+        num_row_tokens: Tokens of the rows as if each stood alone; more than `num_tokens` where prefixes are shared.
+        num_targets: Supervised tokens among them.
+    """
+
+    loss: float
+    terms: Mapping[str, float]
+    grad_norm: float
+    applied: bool
+    num_tokens: int
+    num_row_tokens: int
+    num_targets: int
+
+
+def total_weights(objective: Objective, batches: Sequence[Batch], ranks: Ranks) -> dict[str, float]:
+    """Weight of each unit over the whole step and all ranks."""
+    totals: dict[str, float] = {}
+    for batch in batches:
+        for unit, weight in objective.weights(batch).items():
+            totals[unit] = totals.get(unit, 0.0) + weight
+    return ranks.sum(totals)
+
+
+def normalised_loss(output: LossOutput, totals: Mapping[str, float]) -> Tensor:
+    """Share of this micro-batch in the step's loss."""
+    parts = [term.total / totals[term.unit] for term in output.terms.values()]
+    return torch.stack(parts).sum()
+
+
+def autocast(placement: Placement) -> AbstractContextManager[None]:
+    """fp16 casts products on the fly; other formats are what the weights are stored in."""
+    if not placement.autocast:
+        return nullcontext()
+    return torch.autocast(placement.device.type, dtype=torch.float16)  # type: ignore[return-value]
+
+
+def accumulate_gradients(
+    model: nn.Module,
+    objective: Objective,
+    batches: Sequence[Batch],
+    optimizer: MasterAdamW,
+    *,
+    placement: Placement,
+    scale: float = 1.0,
+    ranks: Ranks,
+) -> dict[str, Tensor]:
+    """Forward and backward over all micro-batches; gradients end up in the optimiser's masters.
+
+    Returns:
+        Detached terms and metrics of this rank, normalised; still on the device, so that nothing waits for it here.
+    """
+    totals = total_weights(objective, batches, ranks)
+    if any(weight <= 0 for weight in totals.values()):
+        raise LuthierError(f"A whole optimiser step has no weight ({totals}): none of its rows has a trained token.")
+    logged: dict[str, Tensor] = {}
+    for index, batch in enumerate(batches):
+        # bf16 copies are synchronised and absorbed at each micro-batch; fp32 parameters accumulate and synchronise once.
+        keep_local = index < len(batches) - 1 and not optimizer.has_copies
+        with ranks.no_sync(model) if keep_local else nullcontext():
+            with autocast(placement):
+                output = objective.loss(model, batch.to(placement.device))
+            loss = normalised_loss(output, totals)
+            (loss * (scale * ranks.world_size)).backward()
+        optimizer.absorb_gradients()
+        for name, term in (*output.terms.items(), *output.metrics.items()):
+            value = term.total.detach() / totals[term.unit]
+            logged[name] = logged[name] + value if name in logged else value
+        logged["loss"] = logged.get("loss", torch.zeros((), device=placement.device)) + loss.detach()
+    return logged
+
+
+def train_step(
+    model: nn.Module,
+    objective: Objective,
+    batches: Sequence[Batch],
+    optimizer: MasterAdamW,
+    *,
+    learning_rate: float,
+    loss_scale: LossScale,
+    placement: Placement,
+    ranks: Ranks,
+) -> StepResult:
+    """One update from all micro-batches of this rank."""
+    logged = accumulate_gradients(
+        model, objective, batches, optimizer, placement=placement, scale=loss_scale.scale, ranks=ranks
+    )
+    update = optimizer.step(learning_rate, inverse_scale=1.0 / loss_scale.scale)
+    loss_scale.update(update.applied)
+    real = [batch for batch in batches if any(row >= 0 for row in batch.rows)]
+    counts = {
+        "#tokens": float(sum(b.num_tokens for b in real)),
+        "#row_tokens": float(sum(b.num_row_tokens for b in real)),
+        "#targets": float(sum(b.num_targets for b in real)),
+    }
+    values = ranks.sum({**{name: float(value) for name, value in logged.items()}, **counts})
+    num_tokens, num_row_tokens, num_targets = (int(values.pop(f"#{n}")) for n in ("tokens", "row_tokens", "targets"))
+    loss = values.pop("loss")
+    return StepResult(loss, values, update.grad_norm, update.applied, num_tokens, num_row_tokens, num_targets)
+
+
+@torch.no_grad()
+def validation_loss(
+    model: nn.Module, objective: Objective, batches: Sequence[Batch], *, placement: Placement, ranks: Ranks
+) -> float:
+    """The objective's loss over all micro-batches, nothing stored."""
+    was_training = model.training
+    model.eval()
+    totals = total_weights(objective, batches, ranks)
+    total = torch.zeros((), dtype=torch.float64)
+    for batch in batches:
+        with autocast(placement):
+            output = objective.loss(model, batch.to(placement.device))
+        total += normalised_loss(output, totals).double().cpu()
+    model.train(was_training)
+    return ranks.sum({"loss": float(total)})["loss"]
