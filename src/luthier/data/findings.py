@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from luthier.data.content import content_key, prompt_key
+from luthier.data.content import Item, prompt_key
+from luthier.data.lint import conflicting_answers, duplicate_rows, empty_answer, few_rows
+from luthier.data.lint.rule import look
 from luthier.data.split import group_rows
-from luthier.types import Conversation, Document, Finding, Message, Source
+from luthier.types import Conversation, Finding, Source
 
-FEW_ROWS = 100
 _LISTED = 10
 
 _LOOKED_AT = 200
 """Rows that are rendered once more to look closer, evenly spread: the cost must not grow with the data."""
-
-Item = Conversation | Document
 
 
 class Template(Protocol):
@@ -41,32 +40,9 @@ class Template(Protocol):
 
 def look_at_rows(items: Sequence[Item]) -> list[Finding]:
     """Too few rows, duplicates, one prompt with several answers, empty answers."""
-    found: list[Finding] = []
-    if len(items) < FEW_ROWS:
-        found.append(
-            Finding(
-                "few_rows",
-                "warning",
-                (),
-                f"There are only {len(items)} rows: a model learns tone and format from them, hardly anything else, and "
-                "overfits soon.",
-                f"Collect more (from {FEW_ROWS} on it becomes worth while), or try a few-shot prompt first.",
-            )
-        )
-    found += _duplicates(items)
-    found += _conflicting_answers(items)
-    empty = [item for item in items if isinstance(item, Conversation) and any(map(_is_empty_answer, item.messages))]
-    if empty:
-        found.append(
-            Finding(
-                "empty_answer",
-                "warning",
-                _sources(empty),
-                f"{len(empty)} rows have an answer without text: they teach the model to end its turn at once.",
-                "Remove them, unless that is meant.",
-            )
-        )
-    return found
+    rules = (few_rows.RULE, duplicate_rows.RULE, conflicting_answers.RULE, empty_answer.RULE)
+    # Between 100 and 500 rows `luthier data check` has a word of advice; a training run that was asked for need not hear it.
+    return [f for f in look(rules, items) if f.rule != few_rows.RULE.name or f.severity == "warning"]
 
 
 def look_at_rendering(items: Sequence[Item], template: Template, num_rewritten: int) -> list[Finding]:
@@ -200,55 +176,6 @@ def look_at_split(
             )
         )
     return found
-
-
-def _duplicates(items: Sequence[Item]) -> list[Finding]:
-    first: set[str] = set()
-    again: list[Item] = []
-    for item in items:
-        key = content_key(item)
-        if key in first:
-            again.append(item)
-        first.add(key)
-    if not again:
-        return []
-    return [
-        Finding(
-            "duplicate_rows",
-            "warning",
-            _sources(again),
-            f"{len(again)} of {len(items)} rows repeat an earlier row (but for case, spacing and punctuation): they count "
-            "several times.",
-            "Remove them, unless the repetition is meant.",
-        )
-    ]
-
-
-def _conflicting_answers(items: Sequence[Item]) -> list[Finding]:
-    answers: dict[str, set[str]] = {}
-    members: dict[str, list[Item]] = {}
-    for item in items:
-        if isinstance(item, Conversation):
-            key = prompt_key(item)
-            answers.setdefault(key, set()).add(content_key(item))
-            members.setdefault(key, []).append(item)
-    conflicting = [item for key, own in members.items() if len(answers[key]) > 1 for item in own]
-    if not conflicting:
-        return []
-    prompts = sum(len(own) > 1 for own in answers.values())
-    return [
-        Finding(
-            "conflicting_answers",
-            "note",
-            _sources(conflicting),
-            f"{prompts} prompts occur with different answers ({len(conflicting)} rows): the model learns a mixture.",
-            "Fine for open questions; where one answer is right, keep that one.",
-        )
-    ]
-
-
-def _is_empty_answer(message: Message) -> bool:
-    return message.role == "assistant" and not message.content.strip() and not message.tool_calls
 
 
 def _sources(items: Sequence[Item]) -> tuple[Source, ...]:

@@ -167,7 +167,7 @@ def test_findings_about_rows(write):
     assert "only 5 rows" in found["few_rows"]
     assert found["duplicate_rows"].startswith("1 of 5 rows")
     assert found["conflicting_answers"].startswith("1 prompts occur with different answers (3 rows)")
-    assert found["empty_answer"].startswith("1 rows")
+    assert found["empty_answer"].startswith("1 of 5 rows")
     assert "not used: id" in found["columns_not_used"]
 
 

@@ -1,0 +1,115 @@
+"""`data_check` on files: findings with file and line, rows that do not fit, verdicts in words, speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from luthier.errors import DataError, InputError
+from luthier.workflows import data_check as module
+from luthier.workflows.data_check import data_check
+from tests.unit.data.lint.rows import clean_rows
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def clean(count: int, seed: int = 0) -> list[dict[str, object]]:
+    return [{"prompt": r.messages[0].content, "completion": r.messages[1].content} for r in clean_rows(count, seed)]
+
+
+def test_clean_data_pass(tmp_path: Path):
+    result = data_check([write(tmp_path / "rows.jsonl", clean(500))])
+    assert result.findings == ()
+    assert result.passed
+    assert result.verdict == f"Fit for training: 500 rows, {len(result.rules)} rules asked, nothing to repair."
+    assert (result.files[0].num_rows, result.files[0].format) == (500, "prompt_completion")
+
+
+def test_findings_name_file_and_line_over_several_files(tmp_path: Path):
+    rows = clean(500)
+    first = write(tmp_path / "first.jsonl", rows)
+    second = write(
+        tmp_path / "second.jsonl",
+        [rows[7], {"prompt": "Key?", "completion": f"{rows[8]['completion']} Use AKIA" + "IOSFODNN7QWERTYU."}],
+    )
+    result = data_check([first, second])
+    assert [(f.severity, f.rule, list(map(str, f.rows))) for f in result.findings] == [
+        ("error", "secrets", [f"{second}:2"]),
+        ("warning", "duplicate_rows", [f"{second}:1"]),
+    ]
+    assert result.verdict == "Not fit for training as they are (502 rows): secrets. Repair these first."
+    assert result.counts == {"error": 1, "warning": 1, "note": 0}
+    content = json.loads(json.dumps(result.to_json()))
+    assert content["findings"][0]["rows"] == [{"file": str(second), "line": 2}]
+    assert (content["passed"], content["num_rows"]) == (False, 502)
+
+
+def test_rows_that_do_not_fit_are_a_finding(tmp_path: Path):
+    rows = clean(600)
+    rows[3] = {"prompt": "Only a prompt"}
+    rows[550] = {"prompt": 5, "completion": "x"}
+    result = data_check([write(tmp_path / "rows.jsonl", rows)])
+    (finding,) = result.findings
+    assert (finding.rule, finding.severity, finding.num_rows) == ("row_does_not_fit", "error", 2)
+    assert [source.line for source in finding.rows] == [4, 551]
+    assert finding.example == "completion is missing"
+    assert result.num_rows == 600
+
+
+def test_unused_columns_are_a_note_and_columns_can_be_mapped(tmp_path: Path):
+    rows = [{"q": r["prompt"], "a": r["completion"], "topic": "x"} for r in clean(500)]
+    result = data_check([write(tmp_path / "rows.jsonl", rows)], columns={"prompt": "q", "completion": "a"})
+    (finding,) = result.findings
+    assert (finding.rule, finding.severity) == ("columns_not_used", "note")
+    assert "topic" in finding.message
+    assert result.passed
+
+
+def test_few_rows_decide_the_verdict(tmp_path: Path):
+    result = data_check([write(tmp_path / "rows.jsonl", clean(5))])
+    assert result.verdict == "Too few to train on yet (5 rows)."
+    assert result.passed
+
+
+def test_rules_can_be_chosen(tmp_path: Path):
+    file = write(tmp_path / "rows.jsonl", clean(5) * 2)
+    assert [f.rule for f in data_check([file], rules=["duplicate_rows"]).findings] == ["duplicate_rows"]
+    with pytest.raises(InputError, match="There is no rule"):
+        data_check([file], rules=["nothing"])
+    with pytest.raises(InputError, match="at least one"):
+        data_check([])
+
+
+def test_a_broken_line_is_an_error_with_its_place(tmp_path: Path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "comp\n')
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: broken JSON"):
+        data_check([path])
+
+
+def test_a_file_that_changes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = write(tmp_path / "rows.jsonl", clean(5))
+    original = module.recognise
+
+    def touching(*arguments: object, **options: object) -> object:
+        os.utime(path, (0, 0))
+        return original(*arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "recognise", touching)
+    with pytest.raises(DataError, match="changed while it was read"):
+        data_check([path])
+
+
+def test_ten_thousand_rows_are_fast(tmp_path: Path):
+    path = write(tmp_path / "rows.jsonl", clean(10_000))
+    started = time.process_time()
+    result = data_check([path])
+    assert result.num_rows == 10_000
+    assert time.process_time() - started < 8  # 480 s for a million rows would allow 4.8; slack for slow machines
