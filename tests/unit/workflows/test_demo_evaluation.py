@@ -11,7 +11,7 @@ from luthier.errors import InputError
 from luthier.runs.folder import RunFolder
 from luthier.workflows import evaluate as workflow
 from luthier.workflows.evaluate import evaluate
-from tests.unit.evaluate.fakes import FAKE_CONTRACT, FakeEngine, FakeTask, FakeTemplate
+from tests.unit.evaluation.fakes import FAKE_CONTRACT, FakeEngine, FakeTask, FakeTemplate
 
 
 class _Loaded(SimpleNamespace):
