@@ -65,7 +65,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return write_run(tmp_path / "first")
+    return write_run(tmp_path / "runs" / "first")
 
 
 def page(run: Path) -> Page:
@@ -166,8 +166,147 @@ def test_examples_stand_regressions_first_with_their_outcome(run: Path) -> None:
     outcomes = [a["data-outcome"] for t, a in page(run).elements if t == "article" and "data-outcome" in a]
     assert outcomes == ["regression", "wrong", "fixed", "right"]
     text = page(run).text("evaluation")
-    assert "1 fixed by tuning, 1 regressions, 1 wrong before and after, 1 right before and after." in text
+    assert "1 fixed by tuning, 1 regressions, 1 still wrong, 1 right before and after." in text
     assert "Cut off at the length limit." in text
+
+
+def test_what_worked_examples_got_right_and_tuning_wrong_is_a_regression(run: Path) -> None:
+    """Marked as one against the examples; the bare base model's own come first among equals, larger losses before smaller."""
+    both = summary()
+    both["contenders"]["few_shot"] = both["contenders"]["base"] | {"title": "base model, with examples"}
+    write_json(run / "evaluation/sql/summary.json", both)
+    scores = {
+        "half": (0.75, 0.5, 0.5), "examples": (0.0, 1.0, 0.0), "both": (1.0, 1.0, 0.0), "gain": (0.0, 1.0, 1.0),
+        "wrong": (0.0, 0.0, 0.0),
+    }  # fmt: skip
+    names = ("base", "few_shot", "tuned")
+    rows = [answer(row, name, s) for row, three in scores.items() for name, s in zip(names, three, strict=True)]
+    write_lines(run / "evaluation/sql/rows.jsonl", rows)
+    shown = page(run)
+    text = shown.text("evaluation")
+    assert (
+        "1 fixed by tuning, 3 regressions (1 of them only against the base model with examples), 1 still wrong" in text
+    )
+    places = [text.index(f"Question {row}?") for row in ("both", "examples", "half", "wrong", "gain")]
+    assert places == sorted(places)
+    assert "Regression against base model, question only and base model, with examples both" in text
+    assert "Regression against base model, with examples examples" in text
+
+
+def test_what_the_curves_show_stands_beside_them(run: Path) -> None:
+    assert "Nothing odd" not in page(run).text("training"), "nobody has looked"
+    write_json(run / "diagnosis.json", [])
+    assert "Nothing odd in the curves" in page(run).text("training")
+    record = {
+        "kind": "learning_rate_too_high",
+        "since_step": 4,
+        "message": f"It rises {SCRIPT}.",
+        "advice": "Lower it.",
+    }
+    write_json(run / "diagnosis.json", [record])
+    shown = page(run)
+    assert f"learning rate too high since step 4. It rises {SCRIPT}. What to try: Lower it." in shown.text("training")
+    marks = [a for t, a in shown.elements if t == "line" and a.get("class") == "event"]
+    assert marks[0]["x1"] == "33.33%", "step 4 of the steps 1 to 10"
+
+
+def test_an_early_end_is_said_at_the_top(run: Path) -> None:
+    write_json(run / "run.json", manifest(summary={"stopped_early": "Stopped early after step 8 of 10."}))
+    assert "Stopped early after step 8 of 10." in page(run).text("title")
+
+
+def test_memory_expected_and_measured(run: Path) -> None:
+    trial = check("preflight.longest_row") | {"measured": 1.5, "limit": 8.0, "unit": "GiB"}
+    write_lines(run / "checks.jsonl", [trial])
+    shown = page(run)
+    text = shown.text("memory")
+    assert "tried before training 1.5 GiB" in text
+    assert "the highest of the whole training 2.0 GiB" in text
+    assert "8.0 GiB, all there is" in text
+    widths = [a["width"] for t, a in shown.elements if t == "rect" and a.get("class") == "fill plain" and a.get("rx")]
+    assert widths == ["18.75%", "25.0%"]
+    write_lines(run / "checks.jsonl", [trial | {"measured": "out of memory: 3 GiB"}])
+    assert "before both the trial step and a training step were measured" in page(run).text("memory")
+
+
+def sampled(step: int, prompt: str, answer_: str, finish: str = "stop") -> dict[str, object]:
+    return {
+        "step": step,
+        "prompt": f"<|user|>{prompt}\n<|assistant|>",
+        "reference": "right",
+        "answer": answer_,
+        "finish": finish,
+    }
+
+
+def test_answers_over_time_stand_side_by_side(run: Path) -> None:
+    answers = {0: (SCRIPT, "so so"), 5: ("right", "so so"), 10: ("right", "")}
+    lines = [
+        sampled(s, f"Ask {i}?", a, "length" if s == 0 else "stop")
+        for s, two in answers.items()
+        for i, a in enumerate(two)
+    ]
+    write_lines(run / "samples_over_time.jsonl", lines)
+    text = page(run).text("progress")
+    assert f"Untrained {SCRIPT} Cut off at the length limit. so so Cut off at the length limit." in text
+    assert "Step 5 right = reference so so as untrained" in text
+    assert "Step 10 right = reference as step 5 (empty answer)" in text
+    assert text.index("Ask 0?") < text.index("Ask 1?") < text.index("Reference") < text.index("Untrained")
+
+
+def test_many_validations_and_prompts_are_thinned_and_counted(run: Path) -> None:
+    write_lines(
+        run / "samples_over_time.jsonl", [sampled(s, f"Ask {i}?", f"{s}") for s in range(40) for i in range(13)]
+    )
+    shown = page(run)
+    text = shown.text("progress")
+    assert "8 of 40 validations and 12 of 13 prompts are shown; all are in samples_over_time.jsonl." in text
+    assert "Step 39" in text
+    assert sum(a.get("class", "").startswith("progress") for t, a in shown.elements if t == "table") == 4
+
+
+def test_tokens_that_are_learnt_are_marked(run: Path) -> None:
+    row = {
+        "source": "rows.jsonl:3", "num_tokens": 106, "num_trained": 2, "ids": [11, 12, 13, 14, 15, 16],
+        "pieces": ["<s>", " a\n", "", "é", SCRIPT, "\t"], "trained": [False, False, True, True, False, False], "gap_before": 4,
+    }  # fmt: skip
+    write_json(run / "token_view.json", [row])
+    shown = page(run)
+    text = shown.text("tokens")
+    assert "rows.jsonl:3: 106 tokens, 2 learnt (2 %)" in text
+    assert "<s> a↵ Learnt: ◦ é End of what is learnt." in text.replace("<s>  a", "<s> a")
+    assert f"… 100 tokens left out … {SCRIPT}" in text
+    titles = [a["title"] for t, a in shown.elements if t == "span" and "title" in a]
+    assert titles == ["11", "12", "13, a part of the next character", "14", "15", "16"]
+    assert '<mark class="learnt"><span class="hidden">Learnt: </span><span title="13' in shown.source
+    # White space between tokens would be shown as if it were text.
+    assert '<span title="11">&lt;s&gt;</span><span title="12"> a' in shown.source
+
+
+def test_what_the_length_limit_cost(run: Path) -> None:
+    data = json.loads((run / "data.json").read_text())
+    assert "1 row dropped, 0 rows cut at 128 tokens, 0 answer tokens lost by cutting." in page(run).text("data")
+    # The last bin ends at 128, where the limit is. The first begins at 32: 91 lies log2(91 / 32) = 1.508 bins to the right.
+    assert [a["x1"] for t, a in page(run).elements if t == "line" and a.get("class") == "event"] == ["100.0%", "100.0%"]
+    side_ = data["train"] | {"num_truncated_rows": 3, "num_lost_answer_tokens": 50, "longest_row_tokens": 181}
+    write_json(run / "data.json", data | {"max_length": 91, "train": side_, "validation": side_ | {"dropped": []}})
+    shown = page(run)
+    assert "3 rows cut at 91 tokens, 50 answer tokens lost by cutting (16.7" in shown.text("data")
+    marks = [a["x1"] for t, a in shown.elements if t == "line" and a.get("class") == "event"]
+    assert marks == ["75.39%", "75.39%"]
+    fine = side_ | {"num_truncated_rows": 0, "num_lost_answer_tokens": 0, "dropped": []}
+    write_json(run / "data.json", data | {"max_length": 4096, "train": fine, "validation": fine})
+    shown = page(run)
+    assert "Nothing is lost: the longest row is 181 tokens long, the limit 4 096." in shown.text("data")
+    assert not [a for t, a in shown.elements if t == "line" and a.get("class") == "event"]
+
+
+def test_next_steps_name_the_run_as_it_is_typed(run: Path, tmp_path: Path) -> None:
+    text = page(run).text("next")
+    for command in ("chat first", "evaluate first", "compare first OTHER-RUN", "report first"):
+        assert f"luthier {command}" in text
+    elsewhere = write_run(tmp_path / "my place" / "second")
+    assert f"luthier chat '{elsewhere}'" in page(elsewhere).text("next")
 
 
 def test_training_is_summed_up(run: Path) -> None:
@@ -208,8 +347,8 @@ def test_samples_show_the_question_without_template_markers(run: Path) -> None:
 
 
 def test_a_run_with_nothing_but_its_state(tmp_path: Path) -> None:
-    run = tmp_path / "early"
-    run.mkdir()
+    run = tmp_path / "runs" / "early"
+    run.mkdir(parents=True)
     stopped = manifest(
         status="interrupted", step=3, verdict=None, result=None, result_step=None, error="stopped by you"
     )
@@ -217,7 +356,19 @@ def test_a_run_with_nothing_but_its_state(tmp_path: Path) -> None:
     shown = page(run)
     assert "Interrupted at step 3 of 10; no checks were made. Stopped by you" in shown.text("title")
     assert "luthier train --resume early" in shown.text("next")
-    for section in ("evaluation", "training", "checks", "samples", "data", "recipe", "environment"):
+    sections = (
+        "evaluation",
+        "training",
+        "memory",
+        "progress",
+        "samples",
+        "checks",
+        "data",
+        "tokens",
+        "recipe",
+        "environment",
+    )
+    for section in sections:
         assert len(shown.text(section)) > 30, section
 
 

@@ -37,7 +37,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Series over steps, with the sentence that replaces the drawing for those who do not see it."""
+    """Series over steps, with the sentence that replaces the drawing for those who do not see it; events are steps to mark."""
 
     title: str
     unit: str
@@ -46,6 +46,7 @@ class LineChart:
     y_ticks: tuple[Tick, ...]
     description: str
     note: str
+    events: tuple[Tick, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,8 +66,9 @@ def line_chart(
     unit: str = "",
     from_zero: bool = False,
     show: Format = number,
+    events: Sequence[tuple[float, str]] = (),
 ) -> LineChart | None:
-    """Draw series over steps; None where none has a finite value."""
+    """Draw series over steps, and mark steps by a word; None where none has a finite value."""
     finite = [Series(s.name, s.style, [p for p in s.points if math.isfinite(p[1])], s.dots) for s in series]
     num_lost = sum(len(s.points) for s in series) - sum(len(s.points) for s in finite)
     finite = [s for s in finite if s.points]
@@ -97,6 +99,7 @@ def line_chart(
         y_ticks=tuple(Tick(round(place(x_low, y)[1], 2), show(y)) for y in y_values),
         description=f"{title} by step. {description}.",
         note=" ".join(notes),
+        events=tuple(Tick(round(place(x, y_low)[0], 2), word) for x, word in events if x_low <= x <= x_high),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,10 @@ from luthier.units import GIB, MIB, format_bytes, format_count, format_seconds
 
 @dataclass(frozen=True)
 class TrainingView:
-    """Curves, and the figures that sum them up (name, value)."""
+    """Curves, the figures that sum them up (name, value), and what the curves show: (what, since when, message, advice)."""
 
+    diagnosis: tuple[tuple[str, str, str, str], ...]
+    was_looked_at: bool
     loss: LineChart
     small: tuple[LineChart, ...]
     facts: tuple[tuple[str, str], ...]
@@ -26,6 +28,7 @@ def read_training(folder: RunFolder) -> TrainingView | None:
     records = list(folder.read_lines("metrics.jsonl"))
     train = [r for r in records if r["kind"] == "train"]
     validation = [r for r in records if r["kind"] == "validation"]
+    diagnosis = folder.read_json("diagnosis.json")
     loss = line_chart(
         "Loss",
         [
@@ -33,6 +36,7 @@ def read_training(folder: RunFolder) -> TrainingView | None:
             Series("validation", "validation", _values(validation, "loss"), dots=True),
         ],
         unit="nats per trained token",
+        events=[(d["since_step"], _kind(d)) for d in diagnosis or []],
     )
     if loss is None:
         return None
@@ -53,7 +57,19 @@ def read_training(folder: RunFolder) -> TrainingView | None:
         ),
         _memory(train),
     ]
-    return TrainingView(loss, tuple(chart for chart in charts if chart is not None), _facts(train, validation))
+    return TrainingView(
+        diagnosis=tuple(
+            (_kind(d), f"since step {number(d['since_step'])}", d["message"], d["advice"]) for d in diagnosis or []
+        ),
+        was_looked_at=diagnosis is not None,
+        loss=loss,
+        small=tuple(chart for chart in charts if chart is not None),
+        facts=_facts(train, validation),
+    )
+
+
+def _kind(diagnosis: Mapping[str, str]) -> str:
+    return diagnosis["kind"].replace("_", " ")
 
 
 def _memory(train: Sequence[dict[str, Any]]) -> LineChart | None:
@@ -83,6 +99,9 @@ def _facts(train: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]
         memory = [r["memory_bytes"] for r in train if r.get("memory_bytes") is not None]
         if memory:
             facts.append(("Peak memory", format_bytes(max(memory))))
+        sampling = sum(r.get("sample_seconds", 0.0) for r in validation)
+        if sampling:
+            facts.append(("Time for answers between steps", format_seconds(sampling)))
     if validation:
         best = min(validation, key=lambda r: r["loss"])
         facts.append(("Best validation loss", f"{number(best['loss'])} at step {number(best['step'])}"))

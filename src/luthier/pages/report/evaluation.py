@@ -24,7 +24,7 @@ Outcome = Literal["regression", "fixed", "wrong", "right"]
 # In the order of interest: what got worse, what is still wrong, what got better, what was right all along.
 OUTCOMES: tuple[Outcome, ...] = ("regression", "wrong", "fixed", "right")
 MOST_EXAMPLES = 240
-EXAMPLES_BYTES = 700_000
+EXAMPLES_BYTES = 600_000
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,22 @@ class AnswerView:
 
 @dataclass(frozen=True)
 class ExampleView:
-    """One question with all answers to it."""
+    """One question with all answers to it.
+
+    Attributes:
+        lost_to: Names of the contenders whose answer is better than the tuned model's.
+        against: The same in words.
+        loss: Difference to the best of them.
+    """
 
     id: str
     question: str
     reference: str
     slices: str
     outcome: Outcome
+    lost_to: tuple[str, ...]
+    against: str
+    loss: float
     answers: tuple[AnswerView, ...]
 
 
@@ -110,6 +119,7 @@ class TaskView:
     slices: tuple[SliceView, ...]
     examples: tuple[ExampleView, ...]
     counts: Mapping[Outcome, int]
+    num_lost_to_examples_only: int
     prompts: tuple[tuple[str, str], ...]
 
     @property
@@ -140,6 +150,7 @@ def _task(folder: RunFolder, name: str) -> TaskView:
         slices=tuple(_slices(contenders)),
         examples=tuple(chosen_examples(examples)),
         counts=Counter(example.outcome for example in examples),
+        num_lost_to_examples_only=sum(bool(e.lost_to) and "base" not in e.lost_to for e in examples),
         prompts=tuple(_first_prompts(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles)),
     )
 
@@ -200,12 +211,17 @@ def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> 
         by_id.setdefault(line["id"], []).append(line)
     for row_id, answers in by_id.items():
         first = answers[0]
+        scores = {a["contender"]: a["score"] for a in answers}
+        lost_to = ahead_of_tuned(scores)
         yield ExampleView(
             id=row_id,
             question=shortened(first["question"]),
             reference=shortened(text_of(first["reference"])),
             slices=" · ".join(f"{name}: {group}" for name, group in first["slices"].items()),
-            outcome=outcome({a["contender"]: a["score"] for a in answers}),
+            outcome=outcome(scores),
+            lost_to=lost_to,
+            against=" and ".join(titles[name] for name in lost_to),
+            loss=max((scores[name] - scores["tuned"] for name in lost_to), default=0.0),
             answers=tuple(
                 AnswerView(
                     contender=a["contender"],
@@ -221,18 +237,29 @@ def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> 
         )
 
 
+def ahead_of_tuned(scores: Mapping[str, float]) -> tuple[str, ...]:
+    """Contenders with a better answer than the tuned model's, in their order."""
+    return tuple(name for name, score in scores.items() if "tuned" in scores and score > scores["tuned"])
+
+
 def outcome(scores: Mapping[str, float]) -> Outcome:
-    """What tuning did to one question, against the base model with the bare question."""
+    """What tuning did to one question.
+
+    A question that any other contender answers better is a regression: what a few examples in the prompt get right and tuning
+    gets wrong is lost as much as what the bare base model had right. Better than the base model is fixed.
+    """
     tuned = scores.get("tuned", 0.0)
-    base = scores.get("base", tuned)
-    if tuned != base:
-        return "fixed" if tuned > base else "regression"
+    if ahead_of_tuned(scores):
+        return "regression"
+    if tuned > scores.get("base", tuned):
+        return "fixed"
     return "right" if tuned >= 1 else "wrong"
 
 
 def chosen_examples(examples: Sequence[ExampleView]) -> list[ExampleView]:
-    """As many as the page has room for: some of each outcome, regressions first."""
-    by_outcome = {name: [e for e in examples if e.outcome == name] for name in OUTCOMES}
+    """As many as the page has room for: some of each outcome, the worst regressions first."""
+    worst_first = sorted(examples, key=lambda e: (-e.loss, "base" not in e.lost_to))
+    by_outcome = {name: [e for e in worst_first if e.outcome == name] for name in OUTCOMES}
     share = MOST_EXAMPLES // len(OUTCOMES)
     in_order = [e for name in OUTCOMES for e in by_outcome[name][:share]]
     in_order += [e for name in OUTCOMES for e in by_outcome[name][share:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -74,7 +75,7 @@ def read_samples(folder: RunFolder) -> list[SampleView] | None:
         view = SampleView(
             step=number(record["step"]),
             prompt=shortened(record["prompt"], 6000),
-            prompt_end=_last_lines(record["prompt"]),
+            prompt_end=last_lines(record["prompt"]),
             reference=shortened(record["reference"]),
             base=answer_text(record["base"]),
             base_cut=record["base_finish"] == "length",
@@ -91,7 +92,7 @@ def read_samples(folder: RunFolder) -> list[SampleView] | None:
 _TURN_MARKER = re.compile(r"<\|[^|<>]*\|>|</?s>|<bos>|<start_of_turn>|<end_of_turn>|\[/?INST\]")
 
 
-def _last_lines(prompt: str, longest: int = 220) -> str:
+def last_lines(prompt: str, longest: int = 220) -> str:
     """The end of a prompt, where the question is; markers of the chat template stand in the whole prompt below it."""
     lines = [line for line in _TURN_MARKER.sub("\n", prompt).splitlines() if line.strip()]
     while len(lines) > 1 and lines[-1].strip() in ("assistant", "model"):
@@ -102,11 +103,18 @@ def _last_lines(prompt: str, longest: int = 220) -> str:
 
 @dataclass(frozen=True)
 class SideView:
-    """Training or validation data: figures (name, value), histogram of lengths, dropped rows."""
+    """Training or validation data: figures (name, value), histogram of lengths, what the limit cost, dropped rows.
+
+    Attributes:
+        limit_percent: Where the limit lies in the histogram; None where that is outside of it.
+    """
 
     name: str
     facts: tuple[tuple[str, str], ...]
     lengths: tuple[Column, ...]
+    limit: str
+    limit_percent: float | None
+    lost: str
     dropped: tuple[str, ...]
     num_dropped: int
 
@@ -132,7 +140,10 @@ def read_data(folder: RunFolder) -> DataView | None:
             (f["path"], f"{number(f['num_rows'])} rows ({use})", f"{f['format']}: {f['why']}", f["sha256"][:16])
             for f, use in files
         ),
-        sides=tuple(_side(name, record[key]) for name, key in (("Training", "train"), ("Validation", "validation"))),
+        sides=tuple(
+            _side(name, record[key], record["max_length"])
+            for name, key in (("Training", "train"), ("Validation", "validation"))
+        ),
         findings=tuple(
             (f["severity"], f["message"], _places(f["rows"]), f["fix"]) for f in record["findings"][:MOST_LISTED]
         ),
@@ -149,7 +160,7 @@ def read_data(folder: RunFolder) -> DataView | None:
     )
 
 
-def _side(name: str, side: Mapping[str, Any]) -> SideView:
+def _side(name: str, side: Mapping[str, Any], max_length: int) -> SideView:
     facts = [
         ("Rows", number(side["num_rows"])),
         ("Tokens", format_count(side["num_tokens"])),
@@ -158,8 +169,6 @@ def _side(name: str, side: Mapping[str, Any]) -> SideView:
         ("Longest", f"{number(side['max_length'])} tokens"),
     ]
     for key, label in (
-        ("num_truncated_rows", "Rows cut at the limit"),
-        ("num_lost_answer_tokens", "Answer tokens lost by that"),
         ("num_cut_documents", "Documents cut into chunks"),
         ("num_rewritten_rows", "Conversations in more than one example"),
     ):
@@ -167,7 +176,41 @@ def _side(name: str, side: Mapping[str, Any]) -> SideView:
             facts.append((label, number(side[key])))
     dropped = [f"{_place(d['source'])}: {d['reason']}" for d in side["dropped"]]
     bins = [(f"≤ {most}", count) for most, count in side["lengths"]]
-    return SideView(name, tuple(facts), histogram(bins), tuple(dropped[:MOST_LISTED]), len(dropped))
+    return SideView(
+        name=name,
+        facts=tuple(facts),
+        lengths=histogram(bins),
+        limit=f"limit {number(max_length)}",
+        limit_percent=_limit_percent(side["lengths"], max_length),
+        lost=_lost(side, max_length),
+        dropped=tuple(dropped[:MOST_LISTED]),
+        num_dropped=len(dropped),
+    )
+
+
+def _limit_percent(bins: Sequence[tuple[int, int]], max_length: int) -> float | None:
+    """Bins end at powers of two and are equally wide, so the axis is logarithmic."""
+    if not bins:
+        return None
+    place = (math.log2(max_length) - math.log2(bins[0][0]) + 1) / len(bins)
+    return round(100 * place, 2) if 0 < place <= 1 else None
+
+
+def _lost(side: Mapping[str, Any], max_length: int) -> str:
+    """What did not go into the examples."""
+    num_dropped, num_cut, lost_tokens = len(side["dropped"]), side["num_truncated_rows"], side["num_lost_answer_tokens"]
+    if not num_dropped and not num_cut and not lost_tokens:
+        longest = side["longest_row_tokens"]
+        how = "is" if longest <= max_length else "was cut into chunks: it is"
+        return f"Nothing is lost: the longest row {how} {number(longest)} tokens long, the limit {number(max_length)}."
+    parts = [f"{_rows(num_dropped)} dropped", f"{_rows(num_cut)} cut at {number(max_length)} tokens"]
+    share = lost_tokens / (lost_tokens + side["num_supervised_tokens"]) if lost_tokens else 0.0
+    parts.append(f"{number(lost_tokens)} answer tokens lost by cutting" + (f" ({percent(share, 1)})" if share else ""))
+    return f"{', '.join(parts)}. The longest row has {number(side['longest_row_tokens'])} tokens."
+
+
+def _rows(count: int) -> str:
+    return f"{number(count)} {'row' if count == 1 else 'rows'}"
 
 
 def _share_of(side: Mapping[str, Any]) -> str:

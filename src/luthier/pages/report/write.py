@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from luthier.errors import RunError
 from luthier.pages.page import render_page
 from luthier.pages.report.curves import read_training
 from luthier.pages.report.evaluation import TaskView, read_tasks
+from luthier.pages.report.memory import read_memory
+from luthier.pages.report.progress import read_progress
 from luthier.pages.report.records import read_data, read_environment, read_recipe, read_samples, show_checks
 from luthier.pages.report.section import build_section
+from luthier.pages.report.tokens import read_tokens
 from luthier.pages.report.verdict import verdict
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
@@ -45,22 +49,40 @@ def _view(folder: RunFolder) -> dict[str, Any]:
         lambda: read_tasks(folder),
         files="evaluation/",
         absent=(
-            f"This run has not been evaluated yet. Run: luthier evaluate {folder.name}"
+            f"This run has not been evaluated yet. Run: luthier evaluate {_typed(folder)}"
             if manifest.status == "finished"
             else "The run has not come to its end, so there is no result to evaluate yet."
         ),
     )
     checks = build_section(folder.checks, files="checks.jsonl", absent="")
     tasks, made = evaluation.content or [], checks.content or []
+    notes = [str(note) for note in manifest.summary.get("notes", [])]
+    if early := manifest.summary.get("stopped_early"):
+        notes.insert(0, str(early))
     return {
         "manifest": manifest,
         "written_at": now(),
         "verdict": verdict(manifest, tasks, made),
         "facts": _facts(manifest),
-        "notes": [str(note) for note in manifest.summary.get("notes", [])],
+        "notes": notes,
         "evaluation": evaluation,
         "training": build_section(
             lambda: read_training(folder), files="metrics.jsonl", absent="No step of the training has been recorded."
+        ),
+        "memory": build_section(
+            lambda: read_memory(folder, made),
+            files="metrics.jsonl",
+            absent="The run ended before both the trial step and a training step were measured.",
+        ),
+        "progress": build_section(
+            lambda: read_progress(folder),
+            files="samples_over_time.jsonl",
+            absent="No prompt was answered during the training: there were no validation rows, or evaluate.sample_prompts is 0.",
+        ),
+        "tokens": build_section(
+            lambda: read_tokens(folder),
+            files="token_view.json",
+            absent="The run ended before any of its rows were recorded.",
         ),
         "checks": build_section(
             lambda: show_checks(made), files="checks.jsonl", absent=checks.absent or "No checks have been recorded."
@@ -83,7 +105,7 @@ def _view(folder: RunFolder) -> dict[str, Any]:
             files="environment.json",
             absent="The run ended before its environment was recorded.",
         ),
-        "commands": next_commands(manifest, folder.name, tasks),
+        "commands": next_commands(manifest, _typed(folder), tasks),
     }
 
 
@@ -109,6 +131,11 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
     return facts
 
 
+def _typed(folder: RunFolder) -> str:
+    """What a person types for a run: its name where that is enough, which is in ./runs."""
+    return folder.name if folder.path.absolute().parent.name == "runs" else shlex.quote(str(folder.path))
+
+
 def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
     """What to type next (command, what it does), by the state of the run."""
     if manifest.status in ("interrupted", "running"):
@@ -121,9 +148,12 @@ def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> li
             (f"luthier train --resume {run}", "continue after the last checkpoint, once the cause is removed"),
             ("luthier runs", "list all runs"),
         ]
-    evaluate = f"luthier evaluate {run}"
+    measure = (f"luthier evaluate {run}", "measure it again" if tasks else "compare it with its base model")
+    talk = (f"luthier chat {run}", "talk to it, and to its base model, side by side")
     return [
-        (evaluate, "measure it again" if tasks else "compare it with its base model"),
+        *([talk, measure] if tasks else [measure, talk]),
+        (f"luthier compare {run} OTHER-RUN", "see what differs in recipe, data, curves and scores"),
+        (f"luthier report {run}", "write this page again, after more evaluations"),
         ("luthier runs", "list all runs with their verdicts"),
         (
             "luthier train recipes/sft_lora.yaml data.train=my_chats.jsonl run.name=my-first-run",
