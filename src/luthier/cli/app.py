@@ -26,7 +26,7 @@ VERBS: dict[str, Verb] = {
     "compare": Verb("luthier.cli.compare", "What differs between runs: recipe, data, losses, paired scores."),
     "report": Verb("luthier.cli.report", "Write a run's report.html again, and open it."),
     "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
-    "data": Verb("luthier.cli.data", "Look at data before training on them: check."),
+    "data": Verb("luthier.cli.data", "Data before training: inspect, show, check, convert, split, dedup."),
     "models": Verb("luthier.cli.models", "List or fetch the models that need no hub."),
     "recipe": Verb("luthier.cli.recipe", "Check a recipe, show its fields, print its schema."),
     "verify": Verb("luthier.cli.verify", "Prove that an interrupted and resumed run equals an uninterrupted one."),

@@ -1,17 +1,59 @@
-"""`luthier data`: from any file to data worth training on. Each sub-command lives in a module of its own."""
+"""`luthier data`: from any file to data worth training on. A table of sub-commands; only the chosen one's module is imported."""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any, NamedTuple
+
 import typer
+from typer.core import TyperCommand, TyperGroup
 
-from luthier.cli import data_check
 
-app = typer.Typer(add_completion=False, no_args_is_help=False, help="Look at data before training on them.")
+class SubCommand(NamedTuple):
+    """Where a sub-command lives (`luthier.cli.data_<name>`, a function of that name), and what it does in one line."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, SubCommand] = {
+    "inspect": SubCommand(
+        "luthier.cli.data_inspect", "Format, columns, rows, token lengths, what each max_length costs."
+    ),
+    "show": SubCommand("luthier.cli.data_show", "One row token by token: what is learnt and what is only read."),
+    "check": SubCommand("luthier.cli.data_check", "What is wrong with data, and what to do about it."),
+    "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
+    "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
+    "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Knows the names of its sub-commands, and imports one when it is asked for."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.commands.update({name: TyperCommand(name, help=entry.help) for name, entry in COMMANDS.items()})
+        self._loaded: dict[str, Any] = {}
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or None."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self._loaded:
+            module, help = COMMANDS[cmd_name]
+            single = typer.Typer(add_completion=False)
+            single.command(cmd_name, short_help=help, epilog=self.commands[cmd_name].epilog)(
+                getattr(import_module(module), cmd_name)
+            )
+            self._loaded[cmd_name] = typer.main.get_command(single)
+        return self._loaded[cmd_name]
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, help="Look at data, repair and reshape them before training.")
 
 
 @app.callback()
 def data() -> None:
-    """Look at data before training on them."""
-
-
-app.command("check")(data_check.check)
+    """Look at data, repair and reshape them before training."""

@@ -28,6 +28,7 @@ MOST_MESSAGES = 2000
 
 CLASS_COLUMNS = ("label", "labels", "label_text", "intent", "sentiment", "category", "class")
 _CLASSIFIED_COLUMNS = (*TEXT_COLUMNS, "sentence", "utterance", "review", "tweet", "title")
+CLASSIFIED_PARTS = frozenset((*CLASS_COLUMNS, *_CLASSIFIED_COLUMNS))
 
 
 class RowFormat(NamedTuple):

@@ -67,8 +67,11 @@ class ShingleStore:
         if self._num_waiting >= _BLOCK_SHINGLES:
             self._close_block()
 
-    def near_duplicate_pairs(self) -> list[tuple[int, int]]:
-        """Pairs of positions in the order of `add`. The store is used up by this."""
+    def near_duplicate_pairs(self, min_similarity: float = MIN_SIMILARITY) -> list[tuple[int, int]]:
+        """Pairs of positions in the order of `add`. The store is used up by this.
+
+        Below 0.7 the bands no longer find all pairs.
+        """
         self._close_block()
         self._blocks = _without_common(self._blocks)
         texts = _Texts(self._blocks)
@@ -80,7 +83,7 @@ class ShingleStore:
         pairs: set[tuple[int, int]] = set()
         for band in range(_NUM_BANDS):
             for bucket in _buckets(keys[order, band]):
-                _compare(texts.present[order[bucket]].tolist(), texts, pairs)
+                _compare(texts.present[order[bucket]].tolist(), texts, pairs, min_similarity)
         return list(pairs)
 
     def _close_block(self) -> None:
@@ -194,13 +197,13 @@ def _buckets(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
         yield by_key[starts[index] : ends[index]]
 
 
-def _compare(bucket: list[int], texts: _Texts, pairs: set[tuple[int, int]]) -> None:
+def _compare(bucket: list[int], texts: _Texts, pairs: set[tuple[int, int]], min_similarity: float) -> None:
     """Add the pairs of a bucket that are truly similar: each text against the representatives found so far."""
     representatives: list[int] = []
     for text in bucket:
         similar = None
         for other in representatives[:_MAX_COMPARED]:
-            if (other, text) in pairs or _jaccard(texts[other], texts[text]) >= MIN_SIMILARITY:
+            if (other, text) in pairs or _jaccard(texts[other], texts[text], min_similarity) >= min_similarity:
                 similar = other
                 break
         if similar is None:
@@ -209,8 +212,9 @@ def _compare(bucket: list[int], texts: _Texts, pairs: set[tuple[int, int]]) -> N
             pairs.add((similar, text))
 
 
-def _jaccard(a: Shingles, b: Shingles) -> float:
-    if min(len(a), len(b)) < MIN_SIMILARITY * max(len(a), len(b)):
+def _jaccard(a: Shingles, b: Shingles, min_similarity: float) -> float:
+    """Similarity; 0 where the lengths alone say that it is less than needed."""
+    if min(len(a), len(b)) < min_similarity * max(len(a), len(b)):
         return 0.0
     common = len(np.intersect1d(a, b, assume_unique=True))
     return common / (len(a) + len(b) - common)

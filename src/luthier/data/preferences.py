@@ -24,7 +24,13 @@ Values = Mapping[str, Any]
 PREFERENCE_COLUMNS = (("chosen", "rejected"), ("chosen_messages", "rejected_messages"), ("response_j", "response_k"))
 PROMPT_COLUMNS = ("prompt", "question", "instruction", "query", "input", "messages", "conversations")
 LABEL_COLUMNS = ("label", "kto_tag")
-_SCORES = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
+SCORE_COLUMNS = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"))
+PREFERENCE_PARTS = frozenset(
+    (*(name for pair in (*PREFERENCE_COLUMNS, *SCORE_COLUMNS) for name in pair), *PROMPT_COLUMNS, "margin", "system")
+)
+"""Every column that may be read of a preference pair."""
+LABELLED_PARTS = frozenset((*LABEL_COLUMNS, "prompt", "completion", "messages", "conversations", "system", "tools"))
+"""And of a labelled answer."""
 _LABELS = {"true": True, "false": False, "1": True, "0": False, "1.0": True, "0.0": False}
 _TRANSCRIPT = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
@@ -152,7 +158,7 @@ def _margin(values: Values) -> float | None:
     margin = values.get("margin")
     if isinstance(margin, int | float):
         return float(margin)
-    for better, worse in _SCORES:
+    for better, worse in SCORE_COLUMNS:
         high, low = values.get(better), values.get(worse)
         if isinstance(high, int | float) and isinstance(low, int | float):
             return float(high) - float(low)
