@@ -95,6 +95,17 @@ def test_the_same_prompts_are_answered_at_every_validation(place: Path) -> None:
     assert all(v["sample_seconds"] > 0 for v in validations)
 
 
+def test_the_stop_test_s_answers_of_the_untrained_model_are_not_made_twice(place: Path) -> None:
+    """They are longer; cut to the samples' length they are what the samples would have been."""
+    changes = {"evaluate__sample_prompts": 2, "evaluate__max_new_tokens": 100}
+    reused = workflow.train(recipe(place, "reused", evaluate__stop_test_rows=4, **changes)).run
+    made = workflow.train(recipe(place, "made", evaluate__stop_test_rows=0, **changes)).run
+    assert lines(reused, "samples_over_time.jsonl")[:2] == lines(made, "samples_over_time.jsonl")[:2]
+    seconds = [[m["sample_seconds"] for m in lines(run, "metrics.jsonl") if m["step"] == 0] for run in (reused, made)]
+    assert seconds[0] == [0.0]
+    assert seconds[1][0] > 0
+
+
 def test_sample_answers_change_nothing_of_the_training(place: Path) -> None:
     with_samples, without = (
         workflow.train(recipe(place, f"samples-{count}", evaluate__sample_prompts=count)).run for count in (3, 0)

@@ -333,6 +333,9 @@ def _is_flat(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis
 SMALL_FALL = 0.1
 """Of the loss. A rate that fits takes more than this off within the first steps, where form and length of answers are learnt."""
 
+STEADY = 0.7
+"""Fall in the second half of the way by that in the first; 1 for a straight line."""
+
 
 def _is_slow(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis | None:
     """Over the whole training the loss fell little, and as steadily at the end as at the beginning.
@@ -349,7 +352,7 @@ def _is_slow(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis
         way_there = np.interp(steps, np.concatenate([[0.0], curve.steps]), np.concatenate([[0.0], way]))
         middle = float(np.interp(way[-1] / 2, way_there, losses))
         first, second = level - middle, middle - float(losses[-1])
-        is_steady = bool((np.diff(losses) < 0.001 * level).all()) and second >= 0.5 * first
+        is_steady = bool((np.diff(losses) < 0.001 * level).all()) and second >= STEADY * first
         total = first + second
     else:
         what, level = "training", float(np.median(curve.losses[:8]))
@@ -359,7 +362,7 @@ def _is_slow(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis
         total, error = _fall(way, curve.losses)
         (first, first_error), (second, second_error) = (_fall(way[part], curve.losses[part]) for part in (early, late))
         allowance = math.hypot(first_error, second_error) / 2
-        is_steady = total > SURE * error and second > 2 * second_error and second >= 0.5 * first - allowance
+        is_steady = total > SURE * error and second > 2 * second_error and second >= STEADY * first - allowance
     if not is_steady or total > SMALL_FALL * level:
         return None
     return Diagnosis(

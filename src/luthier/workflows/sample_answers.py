@@ -7,11 +7,12 @@ modes and weights are as before.
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 import torch
 
 from luthier.errors import ModelError
-from luthier.generate.protocol import Request
+from luthier.generate.protocol import Completion, Request
 from luthier.generate.requests import build_request
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
@@ -44,6 +45,17 @@ class SampleAnswers:
             temperature=0.0,
         )
 
+    def take_untrained(self, answers: Mapping[tuple[int, ...], Completion]) -> float:
+        """Write the untrained model's answers, by prompt, where they have been made already; else answer. Returns seconds."""
+        if not all(request.prompt_ids in answers for request in self._requests):
+            return self.answer(0)
+        for row, request in zip(self._rows, self._requests, strict=True):
+            whole, most = answers[request.prompt_ids], request.max_new_tokens
+            is_cut = len(whole.token_ids) > most
+            finish = "length" if is_cut else whole.finish_reason
+            self._write(0, row, request, Completion(whole.token_ids[:most], whole.logprobs[:most], finish))
+        return 0.0
+
     def answer(self, step: int) -> float:
         """Answer all prompts with the weights after `step` steps; returns the seconds it took."""
         if not self._requests:
@@ -57,14 +69,17 @@ class SampleAnswers:
             self._reporter.say(f"No sample answers at step {step}: {error}", "warning")
             return time.perf_counter() - began
         for row, request, answer in zip(self._rows, self._requests, answers, strict=True):
-            self._folder.append_line(
-                SAMPLES_FILE,
-                {
-                    "step": step,
-                    "prompt": self._inputs.tokenizer.decode(list(request.prompt_ids)),
-                    "reference": split_last_answer(row)[1],
-                    "answer": self._inputs.template.decode(answer.token_ids),
-                    "finish": answer.finish_reason,
-                },
-            )
+            self._write(step, row, request, answer)
         return time.perf_counter() - began
+
+    def _write(self, step: int, row: Conversation, request: Request, answer: Completion) -> None:
+        self._folder.append_line(
+            SAMPLES_FILE,
+            {
+                "step": step,
+                "prompt": self._inputs.tokenizer.decode(list(request.prompt_ids)),
+                "reference": split_last_answer(row)[1],
+                "answer": self._inputs.template.decode(answer.token_ids),
+                "finish": answer.finish_reason,
+            },
+        )

@@ -274,7 +274,7 @@ def _train_in(
         stop_if_failed("preflight", checks)
         base_answers = stop_test_answers(inputs, built, reporter)
         base_answers.save(folder)
-        first_validation(folder, trainee, samples, reporter)
+        first_validation(folder, trainee, samples, base_answers, reporter)
     loop = train_in_folder(folder, manifest, inputs, trainee, store, samples, reporter, start)
     if loop.stopped_by is not None:
         raise Interrupted(

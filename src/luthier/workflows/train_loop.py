@@ -17,6 +17,7 @@ from luthier.training.step import validation_loss
 from luthier.training.trackers import TrackedRun, open_trackers
 from luthier.units import format_seconds
 from luthier.workflows.assemble import Inputs, rhythm
+from luthier.workflows.before_training import BaseAnswers
 from luthier.workflows.recording import Recorder, forget_after
 from luthier.workflows.sample_answers import SampleAnswers
 from luthier.workflows.watch_curves import CurveWatch
@@ -47,7 +48,9 @@ def restore(folder: RunFolder, store: CheckpointStore, trainee: Trainee, reporte
     return Start(position.step, position.seconds, position.validation_losses)
 
 
-def first_validation(folder: RunFolder, trainee: Trainee, samples: SampleAnswers, reporter: Reporter) -> None:
+def first_validation(
+    folder: RunFolder, trainee: Trainee, samples: SampleAnswers, base_answers: BaseAnswers, reporter: Reporter
+) -> None:
     """Loss and sample answers of the untrained model: what the result is held against."""
     if not len(trainee.feed.validation):
         return
@@ -55,7 +58,9 @@ def first_validation(folder: RunFolder, trainee: Trainee, samples: SampleAnswers
     loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
     if trainee.ranks.is_main:
         tokens = sum(b.num_tokens for b in batches)
-        record = {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens, "sample_seconds": samples.answer(0)}
+        greedy = zip(base_answers.requests, base_answers.answers, strict=True)
+        seconds = samples.take_untrained({r.prompt_ids: answer for r, answer in greedy if r.temperature == 0})
+        record = {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens, "sample_seconds": seconds}
         folder.append_line("metrics.jsonl", record)
     reporter.say(f"Validation loss before training: {loss:.4f}.")
 
