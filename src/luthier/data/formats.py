@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from luthier.data.layouts import LAYOUTS, TEXT_COLUMNS, Values, document_text
 from luthier.data.messages import BadRowError
-from luthier.data.preferences import PREFERENCE_COLUMNS, PROMPT_COLUMNS, is_labelled, preference_columns
+from luthier.data.preferences import LABEL_COLUMNS, PREFERENCE_COLUMNS, PROMPT_COLUMNS, is_labelled
 from luthier.data.row import Row
 from luthier.errors import DataError
 from luthier.types import Conversation, Document, Finding
@@ -47,6 +47,26 @@ class Converted(NamedTuple):
     problems: list[Finding]
 
 
+class _Possible(NamedTuple):
+    """What a row can be by the columns that it has alone; rows of a file mostly have the same."""
+
+    layouts: tuple[str, ...]
+    preference: bool
+    labelled: bool
+    classified: bool
+
+    @classmethod
+    def of(cls, present: Sequence[str]) -> _Possible:
+        there = set(present)
+        layouts = tuple(name for name, layout in LAYOUTS.items() if any(there.issuperset(n) for n in layout.needed))
+        return cls(
+            layouts,
+            any(there.issuperset(pair) for pair in PREFERENCE_COLUMNS),
+            not there.isdisjoint(LABEL_COLUMNS),
+            not there.isdisjoint(CLASS_COLUMNS),
+        )
+
+
 class Survey:
     """Counts which rows fit which layout, row by row: what has to be known of a file before its rows can be read.
 
@@ -65,6 +85,7 @@ class Survey:
         self.columns: dict[str, None] = {}
         self.coverage = dict.fromkeys(LAYOUTS, 0)
         self.num_preferences = self.num_labelled = self.num_classified = 0
+        self._by_columns: dict[tuple[str, ...], _Possible] = {}
 
     def add(self, row: Row) -> None:
         """Look at a row."""
@@ -73,11 +94,15 @@ class Survey:
         self.num_rows += 1
         self.columns.update(dict.fromkeys(row.value))
         view = renamed(row.value, self.mapping)
-        for name, layout in LAYOUTS.items():
-            self.coverage[name] += layout.fits(view)
-        self.num_preferences += preference_columns(view) is not None
-        self.num_labelled += is_labelled(view)
-        self.num_classified += classified_columns(view) is not None
+        present = tuple(name for name, value in view.items() if value is not None)
+        may = self._by_columns.get(present)
+        if may is None:
+            self._by_columns[present] = may = _Possible.of(present)
+        for name in may.layouts:
+            self.coverage[name] += LAYOUTS[name].item_key is None or LAYOUTS[name].fits(view)
+        self.num_preferences += may.preference
+        self.num_labelled += may.labelled and is_labelled(view)
+        self.num_classified += may.classified and classified_columns(view) is not None
 
     def is_mostly(self, count: int) -> bool:
         """Whether that many rows are half of all or more."""

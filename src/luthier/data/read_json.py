@@ -191,7 +191,7 @@ class JsonScanner:
         self._at += 1
 
     def _read_more(self) -> bool:
-        """Put more text behind what is unread, at least as much as that; False at the end of the file."""
+        """Put more text behind what is unread, as much again, up to the limit; False at the end of the file."""
         if self._is_whole:
             return False
         self._forget()
@@ -202,7 +202,7 @@ class JsonScanner:
                 "row"
             )
         pieces = [self._text]
-        wanted = max(1, len(self._text))
+        wanted = max(1, min(len(self._text), MOST_ROW_BYTES + 1 - len(self._text)))
         while wanted > 0:
             piece = next(self._chunks, None)
             if piece is None:
