@@ -10,7 +10,7 @@ from tests.tiny import tiny_tokenizer
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
-    "{% for call in m.tool_calls or [] %}{{ call.id }}{% endfor %}"
+    "{% for call in m.tool_calls or [] %}{{ call.function.name }}:{{ call.id }}{% endfor %}"
     "{% if m.role == 'tool' %}({{ m.tool_call_id }}){% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
