@@ -59,8 +59,8 @@ def longest_row_trains(trainee: Trainee, batch: Batch) -> Check:
         trainee.optimizer.zero_gradients()
     return Check(
         name="preflight.longest_row",
-        claim=f"A training step with the longest row ({max(batch.segments.lengths)} tokens, {batch.num_tokens} in its "
-        "micro-batch) fits into memory.",
+        claim=f"A training step with the largest micro-batch ({batch.num_tokens} tokens, its longest row "
+        f"{batch.longest_row_tokens}) fits into memory.",
         measured=measured,
         limit=round(capacity / GIB, 2),
         unit="GiB" if isinstance(measured, float) else "",

@@ -98,9 +98,16 @@ class Batch:
     @property
     def num_row_tokens(self) -> int:
         """Tokens of the rows as if each stood alone: what the same work would be without shared prefixes."""
+        return sum(self._row_lengths())
+
+    @property
+    def longest_row_tokens(self) -> int:
+        """Tokens of the longest row, shared beginnings included."""
+        return max(self._row_lengths(), default=0)
+
+    def _row_lengths(self) -> list[int]:
         table = self.segments
-        ends = (i for i, row in enumerate(self.rows) if row >= 0)
-        return sum(table.context_length(i) + table.lengths[i] for i in ends)
+        return [table.context_length(i) + table.lengths[i] for i, row in enumerate(self.rows) if row >= 0]
 
     @property
     def num_targets(self) -> int:

@@ -49,7 +49,9 @@ def find_model(name: str, revision: str | None = None, reporter: Reporter | None
     """
     is_local = name.lower() in BUILTIN or Path(name).expanduser().is_dir()
     if is_local and revision is not None:
-        raise ModelError(f"model.revision is {revision!r}, but only hub models have revisions; '{name}' is on this machine.")
+        raise ModelError(
+            f"model.revision is {revision!r}, but only hub models have revisions; '{name}' is on this machine."
+        )
     if name.lower() in BUILTIN:
         builtin = BUILTIN[name.lower()]
         return ModelSource(name, str(fetch(builtin.name, reporter)), None, (builtin.note,))

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from luthier.data.batch import Batch
 from luthier.data.collate import collate
 from luthier.data.example import Example
-from luthier.data.order import step_rows
+from luthier.data.order import step_rows, steps_per_epoch
 from luthier.data.pack import pack_for_ranks
 from luthier.data.prefix import plan_sharing
 from luthier.data.tokenize import TokenizedSet
 from luthier.training.ranks import Ranks
+
+MOST_STEPS_LOOKED_AT = 500
+"""Steps that are packed in advance to find the largest micro-batch; a second or so of work."""
 
 
 @dataclass(frozen=True)
@@ -64,14 +67,10 @@ class Feed:
         return [collate(units) if units else filler for units in self._micro_batches(examples)[self.ranks.rank]]
 
     def largest_batch(self, total_steps: int) -> Batch:
-        """The micro-batch that holds the longest row, as some step of the training will make it."""
+        """The largest micro-batch of the first steps, or the one that holds the longest row if that is larger still."""
         longest = int(self.train.lengths.argmax())
-        for step in range(total_steps):
-            if longest not in step_rows(len(self.train), self.batch_size, seed=self.seed, step=step):
-                continue
-            for rank in self._micro_batches(self._step_examples(step)):
-                for units in rank:
-                    batch = collate(units) if units else None
-                    if batch is not None and self.train[longest].row in batch.rows:
-                        return batch
-        return collate([self.train[longest]])
+        steps = min(total_steps, steps_per_epoch(len(self.train), self.batch_size), MOST_STEPS_LOOKED_AT)
+        candidates = [[self.train[longest]]]
+        for step in range(steps):
+            candidates += [units for rank in self._micro_batches(self._step_examples(step)) for units in rank]
+        return collate(max(candidates, key=lambda units: sum(unit.num_tokens for unit in units)))
