@@ -10,13 +10,14 @@ Signatures have 16 bands of 4 hashes: of pairs at 0.8, 99.98 % share a band. Wha
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from luthier.data.word_runs import MIX, WordNumbers, run_hashes
 
 SHINGLE_WORDS = 5
 MIN_SIMILARITY = 0.8
@@ -25,8 +26,6 @@ _COMMON_SHARE, _COMMON_MIN_TEXTS = 0.05, 20
 _MAX_COMPARED = 50
 _BLOCK_SHINGLES = 1_000_000
 _COUNTED_AT_ONCE = 8_000_000
-_MOST_REMEMBERED_WORDS = 300_000
-_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 Shingles = NDArray[np.uint32]
 
@@ -57,7 +56,7 @@ class ShingleStore:
         self._blocks: list[_Block] = []
         self._waiting: list[Shingles] = []
         self._num_waiting = 0
-        self._numbers_of_words: dict[str, int] = {}
+        self._numbers = WordNumbers()
 
     def add(self, text: str) -> None:
         """The next text, normalised."""
@@ -97,19 +96,9 @@ class ShingleStore:
         words = text.split()
         if not words:
             return np.zeros(0, np.uint32)
-        known = self._numbers_of_words
-        if len(known) > _MOST_REMEMBERED_WORDS:
-            known.clear()
-        for word in words:
-            if word not in known:
-                known[word] = _word_number(word)
-        numbers = np.array([known[word] for word in words], np.uint64)
         width = min(SHINGLE_WORDS, len(words))
-        hashes = np.zeros(len(words) - width + 1, np.uint64)
-        for offset in range(width):
-            hashes = hashes * _MIX + numbers[offset : offset + len(hashes)]
-        hashes ^= hashes >> np.uint64(29)
-        return np.unique((hashes * _MIX >> np.uint64(32)).astype(np.uint32))
+        (hashes,) = run_hashes(self._numbers.of(words), (width,))
+        return np.unique((hashes >> np.uint64(32)).astype(np.uint32))
 
 
 class _Texts:
@@ -126,11 +115,6 @@ class _Texts:
         hashes, starts = self._blocks[which]
         own = text - int(self._firsts[which])
         return hashes[starts[own] : starts[own + 1]]
-
-
-def _word_number(word: str) -> int:
-    """64 bits that depend on the word alone, so that results do not depend on the order of texts or on the process."""
-    return int.from_bytes(hashlib.blake2b(word.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def _without_common(blocks: list[_Block]) -> list[_Block]:
@@ -178,12 +162,12 @@ def _band_keys(block: _Block) -> NDArray[np.uint64]:
     for index in range(num_hashes):
         # Low bits of a product mod 2^64 are weak: order by the high half.
         minima = _minima(block, (values * factors[index] + offsets[index]) >> np.uint64(20))
-        keys[:, index // _ROWS_PER_BAND] = keys[:, index // _ROWS_PER_BAND] * _MIX + minima
+        keys[:, index // _ROWS_PER_BAND] = keys[:, index // _ROWS_PER_BAND] * MIX + minima
     return keys
 
 
 def _content_hashes(block: _Block) -> NDArray[np.uint64]:
-    values = block.hashes.astype(np.uint64) * _MIX
+    values = block.hashes.astype(np.uint64) * MIX
     starts = block.starts[:-1][_present(block)]
     return np.add.reduceat(values ^ (values >> np.uint64(31)), starts) if len(starts) else np.zeros(0, np.uint64)
 
