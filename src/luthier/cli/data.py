@@ -25,6 +25,7 @@ COMMANDS: dict[str, SubCommand] = {
     "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
     "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
     "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),
+    "decontaminate": SubCommand("luthier.cli.data_decontaminate", "Rows without those that evaluation sets have too."),
 }
 
 

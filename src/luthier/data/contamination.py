@@ -162,14 +162,15 @@ class ContaminationIndex:
         """Runs of words that stand in texts of the index, each as long as it goes."""
         for width, hashes in zip(lookup.runs, run_hashes(numbers, tuple(lookup.runs)), strict=True):
             positions = lookup.runs[width].positions(hashes)
+            if not len(positions):
+                continue
             for piece in np.split(positions, np.flatnonzero(np.diff(positions) > 1) + 1):
-                if len(piece):
-                    start, end = int(piece[0]), int(piece[-1]) + width
-                    owner = lookup.runs[width].owners_of(hashes[piece[:1]])[0]
-                    quote = " ".join(words[start : min(end, start + _QUOTED_WORDS)])
-                    quote += " …" if end > start + _QUOTED_WORDS else ""
-                    keys = tuple(hashes[piece].tolist())
-                    yield Match("run", part, self._sources[owner], end - start, quote, keys)
+                start, end = int(piece[0]), int(piece[-1]) + width
+                owner = lookup.runs[width].owners_of(hashes[piece[:1]])[0]
+                quote = " ".join(words[start : min(end, start + _QUOTED_WORDS)])
+                quote += " …" if end > start + _QUOTED_WORDS else ""
+                keys = tuple(hashes[piece].tolist())
+                yield Match("run", part, self._sources[owner], end - start, quote, keys)
 
 
 class ContaminatedRows:
