@@ -22,9 +22,11 @@ COMMANDS: dict[str, SubCommand] = {
     ),
     "show": SubCommand("luthier.cli.data_show", "One row token by token: what is learnt and what is only read."),
     "check": SubCommand("luthier.cli.data_check", "What is wrong with data, and what to do about it."),
+    "rules": SubCommand("luthier.cli.data_rules", "What check looks for, rule by rule."),
     "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
     "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
     "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),
+    "redact": SubCommand("luthier.cli.data_redact", "Rows without personal data and secrets."),
     "decontaminate": SubCommand("luthier.cli.data_decontaminate", "Rows without those that evaluation sets have too."),
 }
 

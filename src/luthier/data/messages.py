@@ -14,7 +14,7 @@ from typing import Any
 
 from luthier.types import Message, Role
 
-_OPENAI_ROLES: dict[str, Role] = {
+OPENAI_ROLES: dict[str, Role] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -22,7 +22,7 @@ _OPENAI_ROLES: dict[str, Role] = {
     "tool": "tool",
     "function": "tool",
 }
-_SHAREGPT_ROLES: dict[str, Role] = {
+SHAREGPT_ROLES: dict[str, Role] = {
     "system": "system",
     "human": "user",
     "user": "user",
@@ -46,7 +46,7 @@ _ROLE_HINTS = {
     "agent": "assistant",
     "observation": "tool",
 }
-_THINKING_KEYS = ("reasoning_content", "thinking", "reasoning")
+THINKING_KEYS = ("reasoning_content", "thinking", "reasoning")
 _WEIGHT_KEYS = ("weight", "loss_weight")
 
 
@@ -109,13 +109,13 @@ def messages_from_sharegpt(items: Sequence[Any], column: str) -> tuple[Message, 
 
 
 def _openai_message(item: Any, place: str) -> Message:
-    role = _role(item, "role", _OPENAI_ROLES, place)
+    role = _role(item, "role", OPENAI_ROLES, place)
     calls = _tool_calls(item, place)
     content = _content(item.get("content"), place, optional=bool(calls))
     name = item.get("name")
     if name is not None and not isinstance(name, str):
         raise BadRowError(f"{place}.name must be text, found {kind_of(name)}")
-    thinking = next((item[key] for key in _THINKING_KEYS if item.get(key) is not None), None)
+    thinking = next((item[key] for key in THINKING_KEYS if item.get(key) is not None), None)
     if thinking is not None and not isinstance(thinking, str):
         raise BadRowError(f"{place}: reasoning must be text, found {kind_of(thinking)}")
     call_id = item.get("tool_call_id") if role == "tool" else None
@@ -125,7 +125,7 @@ def _openai_message(item: Any, place: str) -> Message:
 
 
 def _sharegpt_message(item: Any, place: str) -> Message:
-    role = _role(item, "from", _SHAREGPT_ROLES, place)
+    role = _role(item, "from", SHAREGPT_ROLES, place)
     weight = _weight(item, role, place)
     content = _content(item.get("value"), f"{place}.value", optional=False)
     if item["from"] != "function_call":

@@ -2,7 +2,8 @@
 
 A number is taken for a phone number by its shape where the shape says enough: an international prefix, an area code in
 brackets, North America's three-three-four, an extension. Other groups of digits need a word before them ("call", "Tel.") or a
-line of their own. Dates, years, amounts, ISBNs and other numbers have shapes of their own and are left alone.
+line of their own. Dates, years, amounts, ISBNs and other numbers have shapes of their own and are left alone, and so are
+North American numbers that are reserved for fiction (555-0100 to 555-0199): they are nobody's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ _CANDIDATE = re.compile(
     r"(?: ?(?:x|ext\.? ?|#)\d{1,6})?(?![\w%])(?![.,:/-]\d)"
 )
 _EXTENSION = re.compile(r" ?(?:x|ext\.? ?|#)\d{1,6}\Z")
+_FICTION = re.compile(r"(?:(?:\+ ?|00)?1[ .-]?)?(?:\(\d{3}\)|\d{3})?[ .-]?555[ .-]?01\d\d")
 _LEAST_DIGITS, _MOST_DIGITS = 7, 15
 
 _STRONG = re.compile(
@@ -48,6 +50,8 @@ def find_phones(text: str) -> Iterator[Span]:
     """All numbers that look like phone numbers where they stand."""
     for found in _CANDIDATE.finditer(text):
         start, end = found.start(), found.end()
+        if _FICTION.fullmatch(found.group()):
+            continue
         if is_phone(found.group()) or (_is_group(found.group()) and _is_named(text, start, end)):
             yield Span("phone", start, end)
 
