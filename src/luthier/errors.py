@@ -9,7 +9,7 @@
     │   └── MissingExtraError           an optional package that the request needs
     ├── ResourceError               2   disk or memory too small, a device that is not there
     ├── CheckFailedError            1   a claim was tested and is false
-    └── Interrupted               130   Ctrl-C (SIGINT); 143 for SIGTERM
+    └── Interrupted               130   Ctrl-C (SIGINT); 143 for SIGTERM; 129 for a closed terminal (SIGHUP)
 
 `exit_code` is what the command line ends with. Anything that is not a LuthierError is a bug of ours and keeps its traceback.
 """
@@ -95,5 +95,5 @@ class Interrupted(LuthierError):  # noqa: N818 - what happened is an interruptio
 
     @property
     def exit_code(self) -> int:  # type: ignore[override]
-        """128 + signal: 130 for Ctrl-C, 143 for SIGTERM."""
+        """128 + signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP."""
         return 128 + int(signals.Signals(self.signal_number))

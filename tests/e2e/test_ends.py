@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ ENDS = {
     "failed": (LuthierError("The gradient was not finite"), "failed"),
     "checks": (CheckFailedError("preflight", []), "failed"),
     "a fault of ours": (RuntimeError("shapes do not fit"), "failed"),
-    "interrupted": (Interrupted(15, "Stopped after step 1"), "interrupted"),
+    "terminated": (Interrupted(15, "Terminated (SIGTERM)."), "interrupted"),
     "keyboard": (KeyboardInterrupt(), "interrupted"),
 }
 
@@ -59,7 +61,7 @@ def test_every_end_is_written_down_with_a_report(recipe: Path, name: str, monkey
         raise error
 
     monkeypatch.setattr(workflow, "_train_in", ending)
-    with pytest.raises(type(error)):
+    with pytest.raises(Interrupted if status == "interrupted" else type(error)):
         workflow.train(load_recipe(recipe))
     run = recipe.parent / "runs" / "ended"
     manifest = json.loads((run / "run.json").read_text())
@@ -67,6 +69,48 @@ def test_every_end_is_written_down_with_a_report(recipe: Path, name: str, monkey
     assert manifest["error"]
     assert manifest["finished_at"]
     assert (run / "report.html").stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("error", "exit_code"), [(KeyboardInterrupt(), 130), (Interrupted(15, "Terminated."), 143)])
+def test_who_stops_before_the_first_step_is_told_and_may_begin_again(
+    recipe: Path, error: BaseException, exit_code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ending(*_: Any, **__: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(workflow, "_train_in", ending)
+        with pytest.raises(Interrupted, match=r"nothing is saved\. The same command begins anew") as stopped:
+            workflow.train(load_recipe(recipe))
+    assert stopped.value.exit_code == exit_code
+    assert workflow.train(load_recipe(recipe)).steps == 2, "the name is free: the run held nothing"
+
+
+def test_a_second_signal_cannot_keep_the_end_from_being_written(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def impatient(folder: Path) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        real(folder)
+
+    def ending(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    real = report_page.write_report
+    monkeypatch.setattr(report_page, "write_report", impatient)
+    monkeypatch.setattr(workflow, "_train_in", ending)
+    with pytest.raises(Interrupted):
+        workflow.train(load_recipe(recipe))
+    assert (recipe.parent / "runs" / "ended" / "report.html").is_file()
+
+
+def test_an_evaluation_that_is_stopped_leaves_a_finished_run(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped_evaluation(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflow, "evaluate", stopped_evaluation)
+    with pytest.raises(Interrupted, match=r"only its evaluation was stopped\. Measure it with: luthier evaluate"):
+        workflow.train(load_recipe(recipe, ["evaluate.tasks=[shop-sql]"]))
+    assert json.loads((recipe.parent / "runs" / "ended" / "run.json").read_text())["status"] == "finished"
 
 
 def test_a_report_that_fails_hides_nothing(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

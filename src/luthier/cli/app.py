@@ -37,8 +37,26 @@ EXIT_CODES = "0 good · 1 a check failed · 2 bad input · 130 interrupted (Ctrl
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    from luthier.cli.streams import prepare_streams
+
+    prepare_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     wants_json = "--json" in arguments
+    try:
+        return _run(arguments, wants_json)
+    except KeyboardInterrupt:  # before there was a verb to take it
+        if wants_json:
+            print('{"error": {"type": "Interrupted", "message": "Interrupted."}}')
+        sys.stderr.write("stopped: Interrupted.\n")
+        return 130
+    finally:
+        if argv is None:  # the process ends: a second Ctrl-C may end it at once, without a traceback
+            import signal
+
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _run(arguments: list[str], wants_json: bool) -> int:
     # --json means the same wherever it stands; everything else belongs to the verb.
     arguments = [a for a in arguments if a != "--json"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):

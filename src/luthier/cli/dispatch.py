@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
 
+from luthier.cli.streams import LastingStream
 from luthier.errors import Interrupted, LuthierError, ResourceError
 
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -52,7 +53,7 @@ class Wish:
 def dispatch(module: str, program: str, arguments: Sequence[str], *, wants_json: bool) -> int:
     """Run the verb that lives in `module`; returns the exit code."""
     try:
-        with _quiet_stdout(wants_json), _sigterm_interrupts(), _disk_faults_explained():
+        with _quiet_stdout(wants_json), _end_signals_interrupt(), _disk_faults_explained():
             result = _call(module, program, arguments, wants_json)
     except LuthierError as error:
         return _fail(error, wants_json)
@@ -91,8 +92,9 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """For progress and words."""
-    return Console(file=sys.stderr, highlight=False, markup=False, emoji=False)
+    """For progress and words; what they tell of goes on when nobody reads them any more."""
+    file = cast("TextIO", LastingStream(sys.stderr))
+    return Console(file=file, highlight=False, markup=False, emoji=False)
 
 
 def _call(module: str, program: str, arguments: Sequence[str], wants_json: bool) -> Outcome | int:
@@ -161,18 +163,25 @@ def _disk_faults_explained() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _sigterm_interrupts() -> Iterator[None]:
-    """SIGTERM becomes an `Interrupted`, so that what is open is closed; training replaces this while it runs."""
+def _end_signals_interrupt() -> Iterator[None]:
+    """SIGTERM and SIGHUP become an `Interrupted`, so that what is open is closed; training replaces this while it runs.
+
+    A SIGHUP that is ignored (nohup, a detached start) stays ignored.
+    """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         del frame
-        raise Interrupted(number, "Terminated (SIGTERM).")
+        raise Interrupted(number, f"Terminated ({signal.Signals(number).name}).")
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, interrupt)
+    wanted = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        wanted.append(signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in wanted}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

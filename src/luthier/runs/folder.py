@@ -12,6 +12,7 @@ runs/<name>/
   checks.jsonl          one line per check
   diagnosis.json        what the curves show, in words
   samples.jsonl         answers of base and tuned model to the same prompts
+  base_answers.json     those of the base model, made before the training; a resume needs them
   samples_over_time.jsonl  answers to a few fixed prompts at each validation
   checkpoints/          `index.json` and the folders that it names (last, best)
   adapter/ or model/    the result, in PEFT or Hugging Face layout
@@ -25,14 +26,18 @@ runs/<name>/
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from luthier.errors import ResourceError, RunError
 from luthier.runs.atomic import write_json, write_text
 from luthier.types import Check
+
+LISTED_RUNS = 10
 
 
 class RunFolder:
@@ -53,7 +58,7 @@ class RunFolder:
             if not overwrite:
                 raise RunError(
                     f"A run named '{path.name}' exists already in {path.parent}. "
-                    f"Choose another run.name, continue it with: luthier train --resume {path.name}, or pass --overwrite."
+                    "Choose another run.name, or pass --overwrite to replace it."
                 )
             if any(path.iterdir()) and not (path / "run.json").is_file():
                 raise RunError(f"{path} holds no run.json, so it is not a run of Luthier and will not be overwritten.")
@@ -75,9 +80,14 @@ class RunFolder:
         """
         if (path / "run.json").is_file():
             return cls(path)
-        beside = sorted(p.parent.name for p in path.parent.glob("*/run.json"))
-        known = f"Runs there: {', '.join(beside)}." if beside else f"There are no runs in {path.parent}."
-        raise RunError(f"No run at {path}. {known}")
+        beside = {p.parent.name: p.stat().st_mtime for p in path.parent.glob("*/run.json")}
+        newest = sorted(beside, key=lambda name: -beside[name])
+        near = get_close_matches(path.name, newest, n=1)
+        more = f" and {len(newest) - LISTED_RUNS} more" if len(newest) > LISTED_RUNS else ""
+        known = (
+            f"Did you mean '{near[0]}'? " if near else ""
+        ) + f"Runs there, newest first: {', '.join(newest[:LISTED_RUNS])}{more}."
+        raise RunError(f"No run at {path}. {known if newest else f'There are no runs in {path.parent}.'}")
 
     def __truediv__(self, name: str) -> Path:
         return self.path / name
@@ -86,6 +96,12 @@ class RunFolder:
     def name(self) -> str:
         """The run's name: its folder's."""
         return self.path.name
+
+    @property
+    def typed(self) -> str:
+        """What to type for it on the command line: its name where it lies in ./runs, else its path."""
+        is_here = self.path.absolute().parent == Path("runs").absolute()
+        return self.name if is_here else shlex.quote(str(self.path))
 
     def write_json(self, name: str, content: Any) -> None:
         """Write a JSON file of the folder at once."""
@@ -105,7 +121,7 @@ class RunFolder:
         if not path.is_file():
             return None
         try:
-            return json.loads(path.read_text())
+            return json.loads(path.read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise RunError(f"{path} is not valid JSON ({error}). The run folder is damaged.") from error
 

@@ -124,7 +124,7 @@ def _hang_up_ignored() -> Generator[None]:
 def _error_of(place: Path, exit_code: int) -> LuthierError:
     """What a process that ended early died of, as the error it would have been here; a bug with the end of its log."""
     try:
-        found = json.loads((place / RESULT).read_text())["error"]
+        found = json.loads((place / RESULT).read_text(encoding="utf-8"))["error"]
         kind, message = getattr(errors, str(found["type"]), None), str(found["message"])
     except (ValueError, KeyError, TypeError):
         kind, message = None, ""

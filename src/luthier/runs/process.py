@@ -95,9 +95,7 @@ def as_it_is(folder: RunFolder, manifest: Manifest) -> Manifest:
 
 def _ended(folder: RunFolder) -> str:
     if has_checkpoint(folder):
-        return (
-            f"Process ended without a word (killed, or power lost). Continue with: luthier train --resume {folder.name}"
-        )
+        return f"Process ended without a word (killed, or power lost). Continue with: luthier train --resume {folder.typed}"
     return "Process ended without a word before its first checkpoint. Begin again with --overwrite."
 
 

@@ -84,7 +84,7 @@ class CheckpointStore:
 
     def _index(self) -> dict[str, Any]:
         path = self.folder / "index.json"
-        return json.loads(path.read_text()) if path.is_file() else {}
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def _entry(self, name: str) -> Saved | None:
         record = self._index().get(name)
@@ -144,7 +144,7 @@ class CheckpointStore:
 
     def read_position(self, saved: Saved) -> Position:
         """The part of a checkpoint that is not tensors."""
-        record = json.loads((self.folder / saved.folder / "state.json").read_text())
+        record = json.loads((self.folder / saved.folder / "state.json").read_text(encoding="utf-8"))
         return Position(**{**record, "validation_losses": tuple(record.get("validation_losses", ()))})
 
     def restore(self, saved: Saved, optimizer: MasterAdamW, *, rng: bool) -> Position:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM ask the loop to stop after the current step; a second Ctrl-C stops at once."""
+"""Ctrl-C, SIGTERM and a closed terminal ask the loop to stop after the current step; a second Ctrl-C stops at once."""
 
 from __future__ import annotations
 
@@ -15,22 +15,43 @@ class StopRequest:
     signal_number: int | None = None
 
 
+def stop_signals() -> tuple[int, ...]:
+    """SIGINT, SIGTERM, and SIGHUP where there is one and nobody (nohup, a detached start) has asked to ignore it."""
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up is None or signal.getsignal(hang_up) is signal.SIG_IGN:
+        return (signal.SIGINT, signal.SIGTERM)
+    return (signal.SIGINT, signal.SIGTERM, hang_up)
+
+
 @contextmanager
 def stop_on_signal() -> Iterator[StopRequest]:
-    """Inside, SIGINT and SIGTERM are noted instead of ending the process (in the main thread only)."""
+    """Inside, the signals of `stop_signals` are noted instead of ending the process (in the main thread only)."""
     request = StopRequest()
-    if threading.current_thread() is not threading.main_thread():
-        yield request
-        return
 
     def note(number: int, _: FrameType | None) -> None:
         if request.signal_number is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
         request.signal_number = number
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with _handled_by(note):
         yield request
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Inside, the signals of `stop_signals` do nothing: for the few writes that say how a run has ended."""
+    with _handled_by(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: object) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, handler) for number in stop_signals()}  # type: ignore[arg-type]
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -98,7 +98,8 @@ def load_run(run: str | Path, *, device: str | None = None, reporter: Reporter |
     result = folder / ("model" if recipe.is_full else "adapter")
     if not result.is_dir():
         raise RunError(
-            f"{folder.name} has no result yet (status: {manifest.status}). Continue it with: luthier train --resume {folder.name}"
+            f"{folder.name} has no result yet (status: {manifest.status}). "
+            f"Continue it with: luthier train --resume {folder.typed}"
         )
     placement = place(device or recipe.train.device, recipe.precision.compute)
     source = find_model(recipe.model.name, recipe.model.revision, reporter)

@@ -7,6 +7,7 @@ no folder.
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,7 @@ from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
 from luthier.training.checkpoint import CheckpointStore
 from luthier.training.diagnosis import Diagnosis
+from luthier.training.interrupt import undisturbed
 from luthier.training.loop import LoopResult, Trainee
 from luthier.training.trackers import require_sinks
 from luthier.types import Check
@@ -166,7 +168,12 @@ def _evaluated(result: TrainResult, recipe: Recipe, reporter: Reporter) -> Train
     """Run the recipe's tasks on what was saved, as a later user of the run would load it."""
     if not recipe.evaluate.tasks:
         return result
-    return replace(result, evaluation=evaluate(result.run, reporter=reporter))
+    try:
+        return replace(result, evaluation=evaluate(result.run, reporter=reporter))
+    except (Interrupted, KeyboardInterrupt) as error:
+        number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
+        words = f"The run is finished ({result.verdict}); only its evaluation was stopped. Measure it with: luthier evaluate"
+        raise Interrupted(number, f"{words} {RunFolder(result.run).typed}") from error
 
 
 def _method(recipe: Recipe) -> str:
@@ -226,12 +233,30 @@ def _run(
         record_checks(folder, logged, data_checks)
         stop_if_failed("data", data_checks)
         result = _train_in(folder, manifest, inputs, logged, resume=resume, began=began)
-    except (Exception, KeyboardInterrupt) as error:
+    except (Interrupted, KeyboardInterrupt) as error:
+        ended = _interrupted(folder, error)
         if inputs.ranks.is_main:
-            status = "interrupted" if isinstance(error, Interrupted | KeyboardInterrupt) else "failed"
-            _end(folder, status, str(error) or type(error).__name__, logged)
+            with undisturbed():
+                _end(folder, "interrupted", str(ended), logged)
+        raise ended from error
+    except Exception as error:
+        if inputs.ranks.is_main:
+            with undisturbed():
+                _end(folder, "failed", str(error) or type(error).__name__, logged)
         raise
     return result
+
+
+def _interrupted(folder: RunFolder, error: Interrupted | KeyboardInterrupt) -> Interrupted:
+    """What is saved, and how to go on."""
+    number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
+    last = CheckpointStore(folder / "checkpoints").last
+    if last is None:
+        return Interrupted(
+            number, "Stopped before the first checkpoint, so nothing is saved. The same command begins anew."
+        )
+    words = f"Stopped; the state after step {last.step} of {Manifest.load(folder).total_steps} is saved."
+    return Interrupted(number, f"{words} Continue with: luthier train --resume {folder.typed}")
 
 
 def _end(folder: RunFolder, status: Any, error: str, reporter: Reporter) -> None:
@@ -277,11 +302,7 @@ def _train_in(
         first_validation(folder, trainee, samples, base_answers, reporter)
     loop = train_in_folder(folder, manifest, inputs, trainee, store, samples, reporter, start)
     if loop.stopped_by is not None:
-        raise Interrupted(
-            loop.stopped_by,
-            f"Stopped after step {loop.step} of {inputs.total_steps}; the state is saved. "
-            f"Continue with: luthier train --resume {folder.name}",
-        )
+        raise Interrupted(loop.stopped_by, "Stopped.")
     return _finish(
         folder, manifest, inputs, built, trainee, store, loop, base_answers, base_fingerprint, reporter, began
     )

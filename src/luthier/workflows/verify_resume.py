@@ -83,7 +83,7 @@ def _luthier() -> list[str]:
 def _train_command(recipe: LoadedRecipe, place: Path, name: str, half_steps: int) -> list[str]:
     resolved = resolve(recipe)
     file = place / f"{name}.yaml"
-    file.write_text(dump_resolved(resolved, recipe.origins))
+    file.write_text(dump_resolved(resolved, recipe.origins), encoding="utf-8")
     changes = {
         "run.name": name,
         "run.folder": str(place),

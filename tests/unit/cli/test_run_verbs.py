@@ -20,7 +20,7 @@ def test_an_unknown_run_is_explained(
     write_run(tmp_path / "runs" / "first")
     monkeypatch.chdir(tmp_path)
     assert main([verb, "frist"]) == 2
-    assert "Runs there: first." in capsys.readouterr().err
+    assert "Did you mean 'first'?" in capsys.readouterr().err
     assert main([verb, "frist", "--json"]) == 2
     assert json.loads(capsys.readouterr().out)["error"]["type"] == "RunError"
 

@@ -38,7 +38,9 @@ def test_a_name_wins_over_a_folder_of_the_same_name(tmp_path: Path, monkeypatch:
 def test_a_miss_names_the_runs_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     make_run(tmp_path / "runs" / "first")
-    with pytest.raises(RunError, match=r"No run at runs/frist. Runs there: first\."):
+    with pytest.raises(
+        RunError, match=r"No run at runs/frist. Did you mean 'first'\? Runs there, newest first: first\."
+    ):
         find_run("frist")
     with pytest.raises(RunError, match="There are no runs in"):
         find_run("nowhere/first")

@@ -84,7 +84,7 @@ def test_a_run_has_one_process_at_a_time(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "a")
     child = sleeper()
     RunProcess(child.pid, start_of(child.pid) or "", socket.gethostname()).save(folder)
-    with pytest.raises(RunError, match=f"trained by process {child.pid}.*luthier stop a"):
+    with pytest.raises(RunError, match=f"trained by process {child.pid}.*luthier stop {folder.path}"):
         refuse_running(folder)
     with pytest.raises(RunError, match="trained by process"):
         refuse_taken_name(folder.path, overwrite=True)
@@ -97,3 +97,26 @@ def test_a_run_has_one_process_at_a_time(tmp_path: Path) -> None:
     claim(folder)
     assert RunProcess.load(folder) == RunProcess.this(detached=False)
     refuse_running(folder)  # our own
+
+
+def test_a_name_is_free_again_where_nothing_was_done_with_it(tmp_path: Path) -> None:
+    for status in ("failed", "interrupted", "running"):  # running: its process has gone
+        folder = make_run(tmp_path / status, status)
+        Manifest.load(folder).model_copy(update={"step": 0}).save(folder)
+        RunProcess(1, "an earlier start", socket.gethostname()).save(folder)
+        folder.append_line("metrics.jsonl", {"kind": "validation", "step": 0, "loss": 2.0})
+        refuse_taken_name(folder.path, overwrite=False)
+        assert not folder.path.exists()
+
+
+def test_a_name_that_holds_work_says_what_can_be_done_with_it(tmp_path: Path) -> None:
+    begun = make_run(tmp_path / "begun", "interrupted")
+    (begun / "checkpoints").mkdir()
+    begun.write_json("checkpoints/index.json", {})
+    stepped = make_run(tmp_path / "stepped", "failed")
+    stepped.append_line("metrics.jsonl", {"kind": "train", "step": 1, "loss": 2.0})
+    done = make_run(tmp_path / "done", "finished")
+    for folder, can_resume in ((begun, True), (stepped, False), (done, False)):
+        with pytest.raises(RunError, match="pass --overwrite to replace it") as refused:
+            refuse_taken_name(folder.path, overwrite=False)
+        assert ("--resume" in str(refused.value)) is can_resume

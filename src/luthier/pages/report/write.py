@@ -132,7 +132,7 @@ def _facts(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _typed(folder: RunFolder) -> str:
-    """What a person types for a run: its name where that is enough, which is in ./runs."""
+    """What a reader of the page, who may be anywhere, types for a run: its name where that is enough, below a folder `runs`."""
     return folder.name if folder.path.absolute().parent.name == "runs" else shlex.quote(str(folder.path))
 
 
