@@ -21,6 +21,15 @@ def normalised(text: str) -> str:
     return " ".join([w for w in words if _LETTERS.match(w)] or words)
 
 
+def end_of_words(text: str, count: int) -> int:
+    """Where in a text its first `count` words end."""
+    for found in _WORD.finditer(text):
+        count -= _LETTERS.match(found.group()) is not None
+        if count <= 0:
+            return found.end()
+    return len(text)
+
+
 def prompt_key(item: Item) -> str:
     """What the last assistant turn answers, normalised and with roles; for texts without a question, the content."""
     return Content(item).prompt_key

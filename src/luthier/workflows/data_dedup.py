@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from luthier.data.any_rows import AnyItem, RecognisedFile, UnfitRows, read_again, recognise_files
 from luthier.data.content import Content
+from luthier.data.equality import equality_digest
 from luthier.data.near_duplicates import ShingleStore
 from luthier.data.open_file import is_compressed
 from luthier.data.write_rows import require_new, row_files
 from luthier.errors import InputError
 from luthier.reporter import Reporter, Silent
-from luthier.types import Conversation, Document, LabelledAnswer, Message, PreferencePair, Source
+from luthier.types import Conversation, Document, LabelledAnswer, PreferencePair, Source
 
 LEAST_SIMILARITY = 0.7
 _SILENT = Silent()
@@ -136,7 +137,7 @@ class _Compared:
                 if read.item is None:
                     unfit.add(read)
                     continue
-                earlier = exact.setdefault(_digest(_everything(read.item)), number)
+                earlier = exact.setdefault(equality_digest(read.item), number)
                 if earlier != number:
                     self.equal[number] = earlier
                     continue
@@ -172,17 +173,6 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).digest()
 
 
-def _everything(item: AnyItem) -> str:
-    """All that is learnt from, in a form that only equal rows share."""
-    if isinstance(item, Document):
-        return item.text.strip()
-    if isinstance(item, Conversation):
-        return repr([*map(_whole, item.messages), item.tools])
-    if isinstance(item, LabelledAnswer):
-        return repr([[*map(_whole, item.prompt)], [*map(_whole, item.answer)], item.is_good])
-    return repr([[_whole(m) for m in part] for part in (item.prompt, item.chosen, item.rejected)])
-
-
 def _spoken(item: AnyItem) -> Conversation | Document:
     """All that is said, as one conversation: of a pair both answers."""
     if isinstance(item, PreferencePair):
@@ -190,10 +180,6 @@ def _spoken(item: AnyItem) -> Conversation | Document:
     if isinstance(item, LabelledAnswer):
         return Conversation((*item.prompt, *item.answer), (), item.source)
     return item
-
-
-def _whole(message: Message) -> Message:
-    return replace(message, content=message.content.strip())
 
 
 def _firsts(pairs: Sequence[tuple[int, int]]) -> dict[int, int]:

@@ -13,14 +13,14 @@ import unicodedata
 from luthier.data.lint.row import LintRow
 from luthier.data.lint.rule import RowRule, Rule, around
 
-_INVISIBLE = re.compile(
+INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060"
     "\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffd\ufffe\uffff]"
 )
 
 
 def _judge(row: LintRow) -> str | None:
-    found = _INVISIBLE.search(row.whole)
+    found = INVISIBLE.search(row.whole)
     if found is None:
         return None
     sign = found.group()

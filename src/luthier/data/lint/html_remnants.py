@@ -11,7 +11,7 @@ import re
 from luthier.data.lint.row import LintRow
 from luthier.data.lint.rule import RowRule, Rule, around
 
-_TAG = re.compile(
+TAG = re.compile(
     r"</?(?:p|div|span|br|b|i|u|em|strong|a|ul|ol|li|h[1-6]|table|tbody|tr|td|th|img|font|center|blockquote|hr|section|article)"
     r"(?:\s+[\w-]+\s*=\s*(?:\"[^\"<>]*\"|'[^'<>]*'|[^\s<>]+))*\s*/?>"
     r"|<!--.{0,400}?-->|<(?:script|style|iframe)\b[^<>]{0,400}>"
@@ -24,17 +24,17 @@ _ABOUT_MARKUP = re.compile(
     r"|<!doctype|<(?:html|body|head)\b",
     re.IGNORECASE,
 )
-_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
 
 
 def _judge(row: LintRow) -> str | None:
     if "<" not in row.whole and "&" not in row.whole:
         return None
     for text in row.texts:
-        if not _TAG.search(text):
+        if not TAG.search(text):
             continue
-        prose = _CODE.sub(" ", text) if "`" in text else text
-        if (found := _TAG.search(prose)) and not _ABOUT_MARKUP.search(row.whole):
+        prose = CODE.sub(" ", text) if "`" in text else text
+        if (found := TAG.search(prose)) and not _ABOUT_MARKUP.search(row.whole):
             return around(prose, *found.span())
     return None
 

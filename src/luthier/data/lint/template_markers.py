@@ -12,7 +12,7 @@ import re
 from luthier.data.lint.row import LintRow
 from luthier.data.lint.rule import RowRule, Rule, around
 
-_MARKER = re.compile(
+MARKER = re.compile(
     r"<\|(?:im_start|im_end|im_sep|endoftext|end_of_text|begin_of_text|start_header_id|end_header_id|eot_id|eom_id|end|user|"
     r"assistant|system|endofprompt|start|channel|message|return|end_of_role|start_of_role|END_OF_TURN_TOKEN|"
     r"START_OF_TURN_TOKEN)\|>"
@@ -32,7 +32,7 @@ def _judge(row: LintRow) -> str | None:
 
 def find_marker(text: str) -> tuple[int, int] | None:
     """Where the first marker stands."""
-    found = _MARKER.search(text)
+    found = MARKER.search(text)
     return found.span() if found else None
 
 
