@@ -28,6 +28,14 @@ def format_seconds(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
+def format_age(seconds: float) -> str:
+    """``7500`` → ``2 h``: how long ago, in the largest unit."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def format_count(number: float) -> str:
     """``134515008`` → ``134.5M``."""
     for size, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):

@@ -25,6 +25,7 @@ from rich.text import Text
 from luthier.cli.streams import LastingStream
 from luthier.errors import Interrupted, LuthierError, ResourceError
 
+WIDTH_OFF_TERMINAL = 1000
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -88,13 +89,18 @@ def refuse(message: str, help_command: str, *, wants_json: bool) -> int:
 
 def stdout_console() -> Console:
     """For results. Values are never taken for markup."""
-    return Console(file=sys.stdout, highlight=False, markup=False, emoji=False)
+    return _console(sys.stdout)
 
 
 def stderr_console() -> Console:
     """For progress and words; what they tell of goes on when nobody reads them any more."""
-    file = cast("TextIO", LastingStream(sys.stderr))
-    return Console(file=file, highlight=False, markup=False, emoji=False)
+    return _console(cast("TextIO", LastingStream(sys.stderr)))
+
+
+def _console(file: TextIO) -> Console:
+    # In a file or a pipe lines stay whole and tables keep their columns: it is searched and cut, not looked at.
+    width = None if file.isatty() or "COLUMNS" in os.environ else WIDTH_OFF_TERMINAL
+    return Console(file=file, width=width, highlight=False, markup=False, emoji=False)
 
 
 def _call(module: str, program: str, arguments: Sequence[str], wants_json: bool) -> Outcome | int:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from luthier.cli.dispatch import Outcome
+from luthier.cli.views import show_next
 from luthier.runs.find import find_run
+from luthier.runs.folder import RunFolder
 
 app = typer.Typer(add_completion=False)
 
@@ -29,5 +32,11 @@ def report(
 
         opened = webbrowser.open(page.absolute().as_uri())
     content = {"run": str(path), "report": str(page), "opened": opened}
-    words = f"Report: {page}" if opened or not open_page else f"Report: {page} (no browser could be opened here)"
-    return Outcome(content, lambda console: console.print(words, soft_wrap=True))
+
+    def show(console: Console) -> None:
+        note = " (no browser could be opened here)" if open_page and not opened else ""
+        console.print(f"Report: {page}{note}", soft_wrap=True)
+        if not open_page:
+            show_next(console, (f"luthier report {RunFolder(path).typed} --open", "show it in the browser"))
+
+    return Outcome(content, show)

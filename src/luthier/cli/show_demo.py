@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from luthier.cli.views import show_failed_checks
+from luthier.cli.views import show_failed_checks, show_next
+from luthier.runs.folder import RunFolder
 from luthier.units import format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -50,9 +51,13 @@ def show_demo(console: Console, result: DemoResult) -> None:
         f"Took {format_seconds(result.seconds)}. The questions are generated; the model is de-quantised from Q4_1."
     )
     console.print(f"Report: {result.report}", soft_wrap=True)
-    console.print("Next:   luthier runs")
-    console.print(
-        "        luthier train recipes/sft_lora.yaml data.train=my_chats.jsonl run.name=my-first-run", soft_wrap=True
+    show_next(
+        console,
+        (f"luthier chat {RunFolder(result.run).typed}", "talk with it, /both: beside its base model"),
+        (
+            "luthier train recipes/sft_lora.yaml data.train=my_chats.jsonl run.name=my-first-run",
+            "train on your own data",
+        ),
     )
 
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from luthier.cli.sparkline import sparkline
-from luthier.cli.views import state_text, table_of
-from luthier.units import format_bytes, format_seconds
+from luthier.cli.views import show_next, state_text, table_of
+from luthier.runs.folder import RunFolder
+from luthier.units import format_age, format_bytes, format_seconds
 
 if TYPE_CHECKING:
     from luthier.runs.launch import Launched, Stopped
@@ -38,12 +39,17 @@ def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> Non
             "" if run.validation_loss is None else f"\n{run.validation_loss:.3f}",
             format_seconds(run.seconds),
             format_bytes(run.size_bytes),
-            format_seconds(run.age_seconds),
+            format_age(run.age_seconds),
         )
     console.print(table)
     for run in runs:
         if run.error:
             console.print(f"{run.name}: {run.error}", soft_wrap=True)
+    commands = [(f"luthier report {RunFolder(runs[0].path).typed} --open", "all about the newest")]
+    if len(runs) > 1:
+        names = " ".join(RunFolder(run.path).typed for run in runs[1::-1])
+        commands.append((f"luthier compare {names}", "what differs"))
+    show_next(console, *commands)
 
 
 def model_name(base_model: str) -> str:
@@ -69,15 +75,19 @@ def show_state(console: Console, state: RunState) -> None:
     report = state.run / "report.html"
     if state.status == "finished" and report.is_file():
         console.print(f"Report: {report}", soft_wrap=True)
+    run = RunFolder(state.run).typed
+    if state.status == "finished":
+        show_next(console, (f"luthier chat {run}", "talk with it"), (f"luthier report {run} --open", "see all of it"))
+    elif state.status == "running":
+        show_next(console, (f"luthier stop {run}", "save and end it"))
 
 
 def show_launch(console: Console, launched: Launched) -> None:
     """Where the run is, and what to do with it."""
-    run = launched.run
-    console.print(f"Run:   {run} (process {launched.pid}; it goes on when this terminal is closed)", soft_wrap=True)
-    console.print(f"Log:   {launched.log}", soft_wrap=True)
-    console.print(f"Watch: luthier watch {run}", soft_wrap=True)
-    console.print(f"Stop:  luthier stop {run}", soft_wrap=True)
+    run, name = launched.run, RunFolder(launched.run).typed
+    console.print(f"Run:    {run} (process {launched.pid}; it goes on when this terminal is closed)", soft_wrap=True)
+    console.print(f"Log:    {launched.log}", soft_wrap=True)
+    show_next(console, (f"luthier watch {name}", "follow it"), (f"luthier stop {name}", "save and end it"))
 
 
 def show_stop(console: Console, stopped: Stopped) -> None:
@@ -93,6 +103,10 @@ def show_stop(console: Console, stopped: Stopped) -> None:
     if stopped.status == "finished":
         return
     if stopped.saved:
-        console.print(f"Its state is saved. Continue with: luthier train --resume {stopped.run}", soft_wrap=True)
-    else:
+        console.print(
+            f"Its state is saved. Continue with: luthier train --resume {RunFolder(stopped.run).typed}", soft_wrap=True
+        )
+    elif stopped.step:
         console.print("No checkpoint was made, so it must begin again: luthier train … --overwrite", soft_wrap=True)
+    else:
+        console.print("It had not begun to learn. The same luthier train command begins it anew.", soft_wrap=True)

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from luthier.runs.folder import RunFolder
 from luthier.units import format_bytes, format_count, format_seconds, format_share
 
 if TYPE_CHECKING:
@@ -39,7 +40,18 @@ def show_train(console: Console, result: TrainResult) -> None:
         console.print(Text.assemble(("  curves: ", "bold yellow"), f"{diagnosis.message} {diagnosis.advice}"))
     console.print(f"Result: {result.result} (step {result.result_step})", soft_wrap=True)
     console.print(f"Report: {result.report}", soft_wrap=True)
-    console.print(f"Next:   luthier evaluate {result.run}", soft_wrap=True)
+    run = RunFolder(result.run).typed
+    if result.evaluation is not None:
+        show_evaluation(console, result.evaluation.tasks)
+    show_next(console, (f"luthier chat {run}", "talk with it"), (f"luthier report {run} --open", "see all of it"))
+
+
+def show_next(console: Console, *commands: tuple[str, str]) -> None:
+    """The last lines of a verb: what to type next, and what for."""
+    width = max(len(command) for command, _ in commands)
+    for index, (command, purpose) in enumerate(commands):
+        label = "Next:   " if index == 0 else "        "
+        console.print(Text.assemble(f"{label}{command:<{width}}", (f"  {purpose}", "dim")), soft_wrap=True)
 
 
 def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
@@ -53,7 +65,7 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
             table.add_row(contender.name, format_share(mean.mean), interval, format_share(contender.share_stopped))
         console.print(table)
         for comparison in task.comparisons():
-            console.print(comparison.sentence(), soft_wrap=True)
+            console.print(comparison.sentence())
 
 
 def show_verify(console: Console, result: VerifyResult) -> None:
@@ -100,7 +112,7 @@ def show_fields(console: Console, fields: Sequence[FieldWords]) -> None:
     for field in fields:
         default = f", default {field['default']}" if field["default"] else ", required"
         console.print(Text.assemble((field["name"], "bold"), (f"  {field['takes']}{default}", "dim")))
-        console.print(Padding(field["meaning"], (0, 0, 0, 4)))
+        console.print(Padding(field["meaning"], (0, 0, 0, 4), expand=False))
 
 
 def state_text(status: str, verdict: str | None) -> Text:

@@ -46,6 +46,11 @@ class Rhythm:
     learning_rate: Callable[[int], float]
     patience: int | None = None
 
+    def validates_after(self, step: int) -> bool:
+        """After the last step, and after every `evaluate_every` steps that lie at least half as many steps before it."""
+        left = self.total_steps - step
+        return left == 0 or (step % self.evaluate_every == 0 and 2 * left >= self.evaluate_every)
+
 
 @dataclass(frozen=True)
 class Trainee:
@@ -135,7 +140,7 @@ def run_loop(
         observer.after_step(step, result, _step_record(trainee, step, result, rate, seconds))
         is_last = step == rhythm.total_steps
         loss = None
-        if validation and (step % rhythm.evaluate_every == 0 or is_last):
+        if validation and rhythm.validates_after(step):
             loss = _validate(trainee, validation, step, observer)
             losses.append(loss)
         if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or signal_number is not None:

@@ -62,8 +62,8 @@ def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None 
     chosen = chosen or find_tasks(loaded.recipe.evaluate.tasks)
     if not chosen:
         raise InputError(
-            f"{loaded.folder.name} names no tasks in evaluate.tasks, so say what to measure: --task followed by the path "
-            f"of a task file, or by a built-in name ({', '.join(BUILT_IN_TASKS)})."
+            f"The recipe of {loaded.folder.name} names no evaluate.tasks, so say what to measure: --task my_task.yaml "
+            f"(what stands in such a file: luthier evaluate --help) or a built-in one: {', '.join(BUILT_IN_TASKS)}."
         )
     tuned, base = loaded.engine(), loaded.base_engine()
     results: list[TaskResult] = []

@@ -376,7 +376,7 @@ def test_a_trained_run_without_evaluation(run: Path) -> None:
     (run / "evaluation/sql/summary.json").unlink()
     shown = page(run)
     assert "Trained: validation loss 0.5; 2 of 2 checks passed; no evaluation has compared it" in shown.text("title")
-    assert "luthier evaluate first" in shown.text("next")
+    assert "luthier evaluate first --task my_task.yaml" in shown.text("next"), "the recipe names no task"
 
 
 def test_a_damaged_part_is_named_and_hides_nothing_else(run: Path) -> None:

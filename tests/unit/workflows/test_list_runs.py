@@ -62,14 +62,23 @@ def test_a_damaged_run_is_listed_with_its_fault(tmp_path: Path, content: str) ->
     assert runs["good"].status == "running"
 
 
-def test_command_prints_a_table_or_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def widest_line(output: str) -> int:
+    """Of the table: commands at the end are not broken."""
+    return max(map(len, output.partition("Next:")[0].splitlines()))
+
+
+def test_command_prints_a_table_or_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     make_run(tmp_path, "first", age_seconds=60, status="failed", error="Out of memory.")
     assert main(["runs", "--folder", str(tmp_path)]) == 0
     table = capsys.readouterr().out
     assert "first" in table
     assert "failed" in table
     assert "Out of memory." in table
-    assert max(map(len, table.splitlines())) <= 80
+    assert widest_line(table) <= 80
+    assert table.splitlines()[-1] == f"Next:   luthier report {tmp_path / 'first'} --open  all about the newest"
     assert main(["runs", "--folder", str(tmp_path), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["runs"]
     assert row["name"] == "first"
@@ -93,13 +102,24 @@ def test_a_run_whose_process_has_gone_is_interrupted(tmp_path: Path, capsys: pyt
     assert "running" in capsys.readouterr().out
 
 
-def test_the_table_draws_the_loss_in_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_in_a_pipe_no_name_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "a-run-with-a-name-that-would-not-fit-into-a-terminal-of-80-columns-and-is-looked-for-with-grep"
+    make_run(tmp_path, name, age_seconds=7500)
+    assert main(["runs", "--folder", str(tmp_path)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith(name)]
+    assert line.endswith(" 2 h")
+
+
+def test_the_table_draws_the_loss_in_80_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
     run = make_run(tmp_path, "a-run-with-a-rather-long-name", age_seconds=60, status="finished", verdict="unverified")
     for step in range(1, 101):
         run.append_line("metrics.jsonl", {"kind": "train", "step": step, "loss": 101.0 - step})
     assert main(["runs", "--folder", str(tmp_path)]) == 0
     table = capsys.readouterr().out
-    assert max(map(len, table.splitlines())) <= 80
+    assert widest_line(table) <= 80
     assert "█" in table
     assert "▁" in table
     assert "unverified" in table

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from luthier.config.yaml_source import read_yaml
 from luthier.errors import RunError
 from luthier.pages.page import render_page
 from luthier.pages.report.curves import read_training
@@ -49,7 +50,7 @@ def _view(folder: RunFolder) -> dict[str, Any]:
         lambda: read_tasks(folder),
         files="evaluation/",
         absent=(
-            f"This run has not been evaluated yet. Run: luthier evaluate {_typed(folder)}"
+            f"This run has not been evaluated yet. Run: {_evaluate_command(folder)}"
             if manifest.status == "finished"
             else "The run has not come to its end, so there is no result to evaluate yet."
         ),
@@ -105,7 +106,7 @@ def _view(folder: RunFolder) -> dict[str, Any]:
             files="environment.json",
             absent="The run ended before its environment was recorded.",
         ),
-        "commands": next_commands(manifest, _typed(folder), tasks),
+        "commands": next_commands(manifest, _typed(folder), _evaluate_command(folder), tasks),
     }
 
 
@@ -136,8 +137,23 @@ def _typed(folder: RunFolder) -> str:
     return folder.name if folder.path.absolute().parent.name == "runs" else shlex.quote(str(folder.path))
 
 
-def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
-    """What to type next (command, what it does), by the state of the run."""
+def _evaluate_command(folder: RunFolder) -> str:
+    """With a task to fill in where the recipe names none."""
+    path = folder / "recipe.resolved.yaml"
+    recipe = read_yaml(path.read_text(encoding="utf-8")).data if path.is_file() else None
+    has_tasks = isinstance(recipe, dict) and bool((recipe.get("evaluate") or {}).get("tasks"))
+    return f"luthier evaluate {_typed(folder)}{'' if has_tasks else ' --task my_task.yaml'}"
+
+
+def next_commands(manifest: Manifest, run: str, evaluate: str, tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
+    """What to type next (command, what it does), by the state of the run.
+
+    Args:
+        manifest: State of the run.
+        run: As it is typed.
+        evaluate: Command that measures it.
+        tasks: Measured so far.
+    """
     if manifest.status in ("interrupted", "running"):
         return [
             (f"luthier train --resume {run}", "continue after the last checkpoint"),
@@ -148,7 +164,7 @@ def next_commands(manifest: Manifest, run: str, tasks: Sequence[TaskView]) -> li
             (f"luthier train --resume {run}", "continue after the last checkpoint, once the cause is removed"),
             ("luthier runs", "list all runs"),
         ]
-    measure = (f"luthier evaluate {run}", "measure it again" if tasks else "compare it with its base model")
+    measure = (evaluate, "measure it again" if tasks else "compare it with its base model")
     talk = (f"luthier chat {run}", "talk to it, and to its base model, side by side")
     return [
         *([talk, measure] if tasks else [measure, talk]),
