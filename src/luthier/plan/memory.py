@@ -241,8 +241,8 @@ def plan_memory(job: Job, engine: EngineProfile) -> MemoryPlan:
             continue
         terms = [_sharded(term, job) for term in (*stored, gradients(job, engine, moment))]
         moments[moment] = [*terms, Term("gathered shards", gathered(job), f"of {job.num_shards}"), *make()]
-    sums = {moment: sum(t.num_bytes for t in terms) for moment, terms in moments.items()}
-    peak = max(sums, key=lambda moment: sums[moment])
+    sums: dict[Moment, float] = {moment: sum(t.num_bytes for t in terms) for moment, terms in moments.items()}
+    peak: Moment = max(sums, key=lambda moment: sums[moment])
     extra = overhead(engine, sums[peak])
     total = sums[peak] + extra.num_bytes
     terms = tuple(t for t in (*moments[peak], extra) if t.num_bytes > 0)

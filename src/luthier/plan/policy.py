@@ -44,9 +44,10 @@ class CheckpointPolicy:
         The lowest layers are those that give memory back last, so they are the ones that are computed again.
         """
         ranked: tuple[Keeps, ...] = ("offload", "input", "attention")
-        order = [kind for kind in ranked for _ in range(counts.get(kind, 0))]
+        order: list[Keeps] = [kind for kind in ranked for _ in range(counts.get(kind, 0))]
         assert len(order) <= num_layers, counts
-        return cls((*order, *("all",) * (num_layers - len(order))))
+        keeps: tuple[Keeps, ...] = ("all",) * (num_layers - len(order))
+        return cls((*order, *keeps))
 
     @property
     def counts(self) -> dict[Keeps, int]:
