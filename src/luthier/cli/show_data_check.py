@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from luthier.data.lint.catalogue import NotRun, RuleWords
     from luthier.types import Finding, Severity
     from luthier.workflows.data_check import DataCheckResult
 
@@ -18,7 +22,7 @@ INDENT = (0, 0, 0, 9)
 
 
 def show_data_check(console: Console, result: DataCheckResult, page: Path | None) -> None:
-    """Files, each finding with its first place and what to do, the verdict."""
+    """Files, each finding with its first place and what to do, rules that could not be asked, the verdict, the next step."""
     for file in result.files:
         console.print(f"{file.path}: {file.num_rows:,} rows, {file.why}", soft_wrap=True)
     for finding in result.findings:
@@ -26,9 +30,54 @@ def show_data_check(console: Console, result: DataCheckResult, page: Path | None
         _show_finding(console, finding)
     clean = "bold green" if not result.counts["warning"] else "bold yellow"
     console.print()
+    _show_not_run(console, result.not_run)
     console.print(Text(result.verdict, style=clean if result.passed else "bold red"), soft_wrap=True)
     if page is not None:
         console.print(f"Page: {page}", soft_wrap=True)
+    console.print(f"Next:   {_next_step(result)}", soft_wrap=True)
+
+
+def _show_not_run(console: Console, not_run: Sequence[NotRun]) -> None:
+    """One line for each reason."""
+    by_reason: dict[str, list[str]] = {}
+    for rule, reason in not_run:
+        by_reason.setdefault(reason, []).append(rule)
+    for reason, rules in by_reason.items():
+        console.print(Text(f"Not asked: {', '.join(rules)} ({reason})", style="dim"), soft_wrap=True)
+
+
+def _next_step(result: DataCheckResult) -> str:
+    name = result.files[0].path if len(result.files) == 1 else "FILE"
+    if any(result.counts[severity] for severity in ("error", "warning")):
+        worst = next(finding for finding in result.findings if finding.severity in ("error", "warning"))
+        return f"luthier data rules {worst.rule}" if worst.rule in result.rules else f"luthier data inspect {name}"
+    return f"luthier data inspect {name}"
+
+
+def show_rules(console: Console, rules: Sequence[RuleWords], *, in_full: bool) -> None:
+    """One line for each rule; in full with why it hurts and what to do."""
+    for rule in rules:
+        style = STYLES[cast("Severity", rule.severity)]
+        first = rule.finds if in_full else _first_sentence(rule.finds)
+        console.print(
+            Text.assemble((f"{rule.name:<24}", "bold"), (f"{rule.severity:<9}", style)), Text(first), soft_wrap=True
+        )
+        if in_full:
+            for word, text in (("Why", rule.hurts), ("Do", rule.do), ("How", rule.more), ("Needs", rule.needs)):
+                if text:
+                    console.print(Padding(f"{word}: {text}", INDENT))
+            if rule.kinds:
+                console.print(Padding(f"Only for: {', '.join(rule.kinds)}", INDENT))
+    if not in_full:
+        console.print(
+            "Next:   luthier data rules RULE explains one; luthier data check FILE --rule RULE asks it", soft_wrap=True
+        )
+
+
+def _first_sentence(text: str) -> str:
+    """Up to the first full stop or colon; rules are listed one a line."""
+    found = re.match(r"(.+?)(?:[.:;] |[.]?\Z)", text)
+    return found.group(1) if found else text
 
 
 def _show_finding(console: Console, finding: Finding) -> None:

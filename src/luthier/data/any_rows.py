@@ -1,7 +1,7 @@
 """Files of any kind of rows, read twice without keeping them: once to recognise the layout, once to give the rows.
 
-Training reads conversations and texts alone (`formats`); here preference pairs, labelled answers and classified texts are
-rows like any other. Rows that do not fit come as what is wrong with them, in their place.
+Training reads conversations and texts alone (`formats`); here preference pairs, labelled answers and classified texts
+are rows like any other. Rows that do not fit come as what is wrong with them, in their place.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from luthier.types import Conversation, Document, LabelledAnswer, PreferencePair
 
 AnyItem = Conversation | Document | PreferencePair | LabelledAnswer
 
+OTHER_FORMATS = ("preference", "kto", "classification")
+"""Layouts of rows that are not to be imitated; a file that fits another one too is read by them where they are named."""
 _REPORT_EVERY_ROWS = 500
 
 
@@ -69,7 +71,7 @@ def recognise_files(
 
     Args:
         names: Files, folders, patterns.
-        format: A layout's name, or "auto".
+        format: A layout's name, one of `OTHER_FORMATS`, or "auto".
         columns: ``{part: column}`` where names differ.
         reporter: Told how far it is.
 
@@ -84,8 +86,9 @@ def _recognise_file(file: str, format: str, columns: Mapping[str, str], reporter
     seen = Survey(columns)
     for row in _with_progress(read_rows(file), file, f"look at {Path(file).name}", reporter):
         seen.add(row)
-    other = other_kind(seen) if format == "auto" and not columns else None
-    if other is None or (other == "preference" and _has_own_answer(seen)):
+    insisted = format if format in OTHER_FORMATS else None
+    other = insisted or (other_kind(seen) if format == "auto" and not columns else None)
+    if other is None or (not insisted and other == "preference" and _has_own_answer(seen)):
         found = decide(seen, format)
         return RecognisedFile(
             file, found.name, found.why, seen.num_rows, tuple(seen.columns), found.unused, found.to_item, state
@@ -95,6 +98,8 @@ def _recognise_file(file: str, format: str, columns: Mapping[str, str], reporter
         "kto": (to_labelled, seen.num_labelled, "an answer and a label, true or false", LABELLED_PARTS),
         "classification": (_classified, seen.num_classified, "a text and its class, and no answer", CLASSIFIED_PARTS),
     }[other]
+    if not count:
+        raise DataError(f"{file}: no row has {what}. Columns found: {', '.join(seen.columns) or 'none'}.")
     why = f"{other}: {count} of {seen.num_rows} rows have {what}"
     unused = tuple(name for name in seen.columns if name not in parts)
     return RecognisedFile(file, other, why, seen.num_rows, tuple(seen.columns), unused, convert, state)
@@ -157,7 +162,8 @@ class UnfitRows:
         if self.count:
             more = f"\n  … and {self.count - len(self.first)} more" if self.count > len(self.first) else ""
             raise DataError(
-                f"{self.count} of {num_rows} rows do not fit their layout; nothing was written. Correct them or take them out "
+                f"{self.count} of {num_rows} rows do not fit their layout; nothing was written. Correct them or take "
+                "them out "
                 f"of the file:\n{list_rows(self.first)}{more}"
             )
 

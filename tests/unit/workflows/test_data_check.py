@@ -28,7 +28,9 @@ def test_clean_data_pass(tmp_path: Path):
     result = data_check([write(tmp_path / "rows.jsonl", clean(500))])
     assert result.findings == ()
     assert result.passed
-    assert result.verdict == f"Fit for training: 500 rows, {len(result.rules)} rules asked, nothing to repair."
+    assert result.verdict == (
+        f"500 conversations. Fit for training. {len(result.rules)} rules were asked, nothing to repair."
+    )
     assert (result.files[0].num_rows, result.files[0].format) == (500, "prompt_completion")
 
 
@@ -44,7 +46,10 @@ def test_findings_name_file_and_line_over_several_files(tmp_path: Path):
         ("error", "secrets", [f"{second}:2"]),
         ("warning", "duplicate_rows", [f"{second}:1"]),
     ]
-    assert result.verdict == "Not fit for training as they are (502 rows): secrets. Repair these first."
+    assert result.verdict == (
+        "502 conversations in 2 files. Not fit for training as they are: secrets (1 row). Repair these first. Also at a cost in "
+        f"quality: duplicate rows (1 row). {len(result.rules)} rules were asked."
+    )
     assert result.counts == {"error": 1, "warning": 1, "note": 0}
     content = json.loads(json.dumps(result.to_json()))
     assert content["findings"][0]["rows"] == [{"file": str(second), "line": 2}]
@@ -56,11 +61,16 @@ def test_rows_that_do_not_fit_are_a_finding(tmp_path: Path):
     rows[3] = {"prompt": "Only a prompt"}
     rows[550] = {"prompt": 5, "completion": "x"}
     result = data_check([write(tmp_path / "rows.jsonl", rows)])
-    (finding,) = result.findings
-    assert (finding.rule, finding.severity, finding.num_rows) == ("row_does_not_fit", "error", 2)
-    assert [source.line for source in finding.rows] == [4, 551]
-    assert finding.example == "completion is missing"
+    first, second = result.findings
+    assert {(f.rule, f.severity, f.num_rows) for f in (first, second)} == {("row_does_not_fit", "error", 1)}
+    assert {(f.example, f.rows[0].line) for f in (first, second)} == {
+        ("completion is missing", 4),
+        ("prompt must be text, found the value 5", 551),
+    }
     assert result.num_rows == 600
+    assert result.verdict.startswith(
+        "600 rows (598 conversations). Not fit for training as they are: row does not fit (2 rows)"
+    )
 
 
 def test_unused_columns_are_a_note_and_columns_can_be_mapped(tmp_path: Path):
@@ -74,7 +84,7 @@ def test_unused_columns_are_a_note_and_columns_can_be_mapped(tmp_path: Path):
 
 def test_few_rows_decide_the_verdict(tmp_path: Path):
     result = data_check([write(tmp_path / "rows.jsonl", clean(5))])
-    assert result.verdict == "Too few to train on yet (5 rows)."
+    assert result.verdict.startswith("5 conversations. Too few: do not fine-tune yet.")
     assert result.passed
 
 
@@ -96,13 +106,14 @@ def test_a_broken_line_is_an_error_with_its_place(tmp_path: Path):
 
 def test_a_file_that_changes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = write(tmp_path / "rows.jsonl", clean(5))
-    original = module.recognise
+    original = module.recognise_files
 
     def touching(*arguments: object, **options: object) -> object:
+        found = original(*arguments, **options)  # type: ignore[arg-type]
         os.utime(path, (0, 0))
-        return original(*arguments, **options)  # type: ignore[arg-type]
+        return found
 
-    monkeypatch.setattr(module, "recognise", touching)
+    monkeypatch.setattr(module, "recognise_files", touching)
     with pytest.raises(DataError, match="changed while it was read"):
         data_check([path])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, LintRow
 from luthier.data.lint.rule import RowRule, Rule, around
 
 # Every phrase holds one of these; looking for fixed strings is thirty times faster than the phrases themselves.
@@ -42,6 +42,7 @@ def _judge(row: LintRow) -> str | None:
 RULE: Rule = RowRule(
     name="boilerplate",
     severity="warning",
+    kinds=SPOKEN,
     looks_at="answers",
     judge=_judge,
     says="{rows} {have} an answer in which another model speaks of itself; yours learns to present itself as that one.",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, finding, shown
 from luthier.types import Finding, Severity
 from luthier.units import format_share
@@ -28,6 +28,7 @@ class ClassImbalance:
 
     name = "class_imbalance"
     severity: Severity = "warning"
+    kinds: Kinds = frozenset({"chat", "classification"})
     looks_at = "answers that are labels"
 
     def start(self) -> _Labels:
@@ -66,8 +67,10 @@ class _Labels:
             self._rule,
             places.first(sorted(self._first[label] for label in rare)),
             sum(counts[label] for label in rare),
-            f"The answers are {len(counts)} labels, unevenly spread: {shown(most, 20)!r} has {counts[most]:,} of {total:,} rows "
-            f"({format_share(counts[most] / total)}), {words[0]}. Always answering {shown(most, 20)!r} would be right as often.",
+            f"The answers are {len(counts)} labels, unevenly spread: {shown(most, 20)!r} has {counts[most]:,} of "
+            f"{total:,} rows "
+            f"({format_share(counts[most] / total)}), {words[0]}. Always answering {shown(most, 20)!r} would be right "
+            "as often.",
             "Collect rows of the rare labels or repeat them, and judge the result label by label.",
             ", ".join(f"{shown(label, 16)}: {counts[label]}" for label in ordered[:6]),
         )

@@ -1,6 +1,7 @@
 """Finds: rows that repeat an earlier row, but for case, spacing and punctuation.
 
-Hurts: they count several times, are learnt by heart, and leak from training into validation where rows are split elsewhere.
+Hurts: they count several times, are learnt by heart, and leak from training into validation where rows are split
+elsewhere.
 Do: keep one of each, unless the repetition is meant.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import ALL_KINDS, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, count_of, finding
 from luthier.types import Finding, Severity
 
@@ -18,6 +19,7 @@ class DuplicateRows:
 
     name = "duplicate_rows"
     severity: Severity = "warning"
+    kinds: Kinds = ALL_KINDS
     looks_at = "whole rows, compared by their words"
 
     def start(self) -> _Seen:

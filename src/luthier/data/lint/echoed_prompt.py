@@ -7,7 +7,7 @@ Do: cut the prompt from the answer.
 from __future__ import annotations
 
 from luthier.data.content import normalised
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, LintRow
 from luthier.data.lint.rule import RowRule, Rule
 
 _LEAST_WORDS = 5
@@ -40,6 +40,7 @@ def begins_with(answer: str, prompt: str) -> bool:
 RULE: Rule = RowRule(
     name="echoed_prompt",
     severity="warning",
+    kinds=SPOKEN,
     looks_at="the beginnings of answers",
     judge=_judge,
     says="{rows} {have} an answer that begins by repeating its question: the model learns to repeat what it is asked.",

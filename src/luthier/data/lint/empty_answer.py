@@ -6,7 +6,7 @@ Do: remove the rows, unless silence is the right answer.
 
 from __future__ import annotations
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, LintRow
 from luthier.data.lint.rule import RowRule, Rule
 from luthier.types import Message
 
@@ -17,13 +17,14 @@ def _judge(row: LintRow) -> str | None:
 
 
 def is_empty_answer(message: Message) -> bool:
-    """Whether a turn of the assistant says nothing and calls nothing."""
-    return message.role == "assistant" and not message.content.strip() and not message.tool_calls
+    """Whether a turn of the assistant that is learnt says nothing and calls nothing."""
+    return message.role == "assistant" and message.is_trained and not message.content.strip() and not message.tool_calls
 
 
 RULE: Rule = RowRule(
     name="empty_answer",
     severity="warning",
+    kinds=SPOKEN,
     looks_at="assistant turns",
     judge=_judge,
     says="{rows} {have} an answer without text: they teach the model to end its turn at once.",

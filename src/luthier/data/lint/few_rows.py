@@ -1,7 +1,8 @@
-"""Finds: too few rows.
+"""Finds: too few rows. Below 100: do not fine-tune yet; from 500 on it is good.
 
-Hurts: below a hundred a model learns tone and format, hardly anything else, and overfits soon; a few examples in the prompt do
-the same for free. Up to five hundred the gain is real and its measurement is not: the validation side is too small.
+Hurts: below a hundred a model learns tone and format, hardly anything else, and overfits soon; a few examples in the
+prompt do the same for free. Up to five hundred the gain is real and its measurement is not: the validation side is too
+small.
 Do: collect more before training.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import ALL_KINDS, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, finding
 from luthier.types import Finding, Severity
 
@@ -22,6 +23,7 @@ class FewRows:
 
     name = "few_rows"
     severity: Severity = "warning"
+    kinds: Kinds = ALL_KINDS
     looks_at = "the number of rows"
 
     def start(self) -> FewRows:
@@ -40,17 +42,20 @@ class FewRows:
                 self,
                 (),
                 0,
-                f"There {rows}: a model learns tone and format from them, hardly anything else, and overfits soon.",
-                f"Collect more (from {FEW_ROWS} on it becomes worth while), or try a few-shot prompt first.",
+                f"There {rows}: do not fine-tune yet. A model learns tone and format from them, hardly anything else, "
+                "and overfits "
+                "soon; a few examples in the prompt do the same for free.",
+                f"Collect more: from {FEW_ROWS} rows on it becomes worth while, {GOOD_ROWS} or more are good.",
             )
         elif FEW_ROWS <= count < GOOD_ROWS:
             yield finding(
                 self,
                 (),
                 0,
-                f"There are {count} rows: enough to begin. Gains will be real but hard to prove, because few rows are left "
+                f"There are {count} rows: enough to begin. Gains will be real but hard to prove, because few rows are "
+                "left "
                 "to measure them.",
-                f"From {GOOD_ROWS} on results become steady; more kinds of questions help more than more of the same.",
+                f"{GOOD_ROWS} or more are good; more kinds of questions help more than more of the same.",
                 severity="note",
             )
 

@@ -1,10 +1,11 @@
 """Finds: a few answers in another language than the rest.
 
-Hurts: the model answers in the wrong language now and then. Where languages are mixed on purpose it is a fact, not a fault.
+Hurts: the model answers in the wrong language now and then. Where languages are mixed on purpose it is a fact, not a
+fault.
 Do: drop or translate the strays; for a multilingual model make sure that each language has enough rows.
 
-A sample of at most 2,000 answers, evenly spread over the rows, is classified. Short answers and code say too little and are left
-out, as are rows whose question names a language or asks for a translation.
+A sample of at most 2,000 answers, evenly spread over the rows, is classified. Short answers and code say too little and
+are left out, as are rows whose question names a language or asks for a translation.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, finding
 from luthier.types import Finding, Severity
 from luthier.units import format_share
@@ -30,13 +31,15 @@ _LEAST_MARGIN = 0.97
 _LEAST_STRAYS = 2
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\$[^$\n]+\$", re.DOTALL)
 _PROGRAM = re.compile(
-    r"^\s*(?:def |class |import |from \w+ import|function |const |var |let |public |private |#include|SELECT |<\w+|return |if \()"
+    r"^\s*(?:def |class |import |from \w+ import|function |const |var |let |public |private |#include|SELECT |<\w+"
+    r"|return |if \()"
     r"|[;{}]\s*$",
     re.MULTILINE,
 )
 _ABOUT_LANGUAGE = re.compile(
     r"translat|übersetz|tradui|traduc|перевед|翻译|翻譯|\b(?:in|into|to) "
-    r"(?:english|french|german|spanish|italian|portuguese|chinese|japanese|korean|russian|arabic|hindi|latin|dutch|polish|turkish)\b",
+    r"(?:english|french|german|spanish|italian|portuguese|chinese|japanese|korean|russian|arabic|hindi|latin|dutch"
+    r"|polish|turkish)\b",
     re.IGNORECASE,
 )
 
@@ -51,6 +54,7 @@ class LanguageMix:
 
     name = "language_mix"
     severity: Severity = "note"
+    kinds: Kinds = frozenset({"chat", "text", "preference", "kto"})
     looks_at = "the language of answers, in a sample"
 
     def start(self) -> _Languages:
@@ -68,11 +72,7 @@ class _Languages:
         if row.number % self._every or len(row.answered) < _LEAST_LETTERS // 3:
             return
         text = prose_of(row.answered)
-        if (
-            num_letters(text[: 2 * _LEAST_LETTERS]) < _LEAST_LETTERS
-            or _PROGRAM.search(text)
-            or _ABOUT_LANGUAGE.search(row.prompts)
-        ):
+        if not is_prose(text) or _ABOUT_LANGUAGE.search(row.prompts):
             return
         self._samples.append(_Sample(row.number, text))
         if len(self._samples) > _MOST_SAMPLED:
@@ -104,6 +104,11 @@ def prose_of(text: str) -> str:
     """The beginning of a text without code, links and formulas."""
     head = text[: 2 * _READ_CHARACTERS]
     return (_CODE.sub(" ", head) if "`" in head or "http" in head or "$" in head else head)[:_READ_CHARACTERS]
+
+
+def is_prose(text: str) -> bool:
+    """Whether there are words enough to tell a language by, and no program."""
+    return num_letters(text[: 2 * _LEAST_LETTERS]) >= _LEAST_LETTERS and not _PROGRAM.search(text)
 
 
 def num_letters(text: str) -> int:

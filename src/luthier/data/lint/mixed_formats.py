@@ -11,7 +11,7 @@ import re
 from array import array
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, count_of, finding
 from luthier.types import Finding, Severity
 from luthier.units import format_share
@@ -28,6 +28,7 @@ class MixedFormats:
 
     name = "mixed_formats"
     severity: Severity = "warning"
+    kinds: Kinds = SPOKEN
     looks_at = "the format of answers"
 
     def start(self) -> _Formats:

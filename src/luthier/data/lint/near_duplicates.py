@@ -1,7 +1,7 @@
 """Finds: rows that are nearly equal to another row (80 % of their word 5-shingles), system messages left out.
 
-Hurts: like repetition, only unseen: a few templates with changed names can fill half a data set, and the validation loss looks
-better than it is where the near copies sit on both sides.
+Hurts: like repetition, only unseen: a few templates with changed names can fill half a data set, and the validation
+loss looks better than it is where the near copies sit on both sides.
 Do: keep one of each group, or make the rows differ in more than names.
 """
 
@@ -11,7 +11,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import ALL_KINDS, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, count_of, finding
 from luthier.types import Finding, Severity, Source
 
@@ -21,6 +21,7 @@ class NearDuplicates:
 
     name = "near_duplicates"
     severity: Severity = "warning"
+    kinds: Kinds = ALL_KINDS
     looks_at = "whole rows, compared by runs of five words"
 
     def start(self) -> _Compared:

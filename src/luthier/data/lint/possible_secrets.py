@@ -1,12 +1,14 @@
 """Finds: random-looking values that a password, token or key is set to.
 
-Hurts: as `secrets`, if they are real. Unlike those they are known by their neighbourhood alone, so a person has to look.
+Hurts: as `secrets`, if they are real. Unlike those they are known by their neighbourhood alone, so a person has to
+look.
 Do: look at each; replace what opens something.
 """
 
 from __future__ import annotations
 
 from luthier.data.lint.personal_data import SpanCount
+from luthier.data.lint.row import ALL_KINDS, Kinds
 from luthier.data.lint.rule import Rule
 from luthier.data.personal.find import find_assigned_secrets
 from luthier.types import Severity
@@ -17,6 +19,7 @@ class PossibleSecrets:
 
     name = "possible_secrets"
     severity: Severity = "warning"
+    kinds: Kinds = ALL_KINDS
     looks_at = "all texts"
 
     def start(self) -> SpanCount:

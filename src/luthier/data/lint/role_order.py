@@ -1,13 +1,14 @@
-"""Finds: turns in an order that no conversation has: an answer before any question, two questions or two answers in a row, a
-system message in the middle, a tool's result without a call, a question at the end.
+"""Finds: turns in an order that no conversation has: an answer before any question, two questions or two answers in a
+row, a system message in the middle, a tool's result without a call, a question at the end.
 
-Hurts: many chat templates refuse such rows or render them wrong; a model learns to answer itself, or to ask the user's question.
+Hurts: many chat templates refuse such rows or render them wrong; a model learns to answer itself, or to ask the user's
+question.
 Do: join neighbours of one role, move system messages to the front, drop what follows the last answer.
 """
 
 from __future__ import annotations
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, LintRow
 from luthier.data.lint.rule import RowRule, Rule
 from luthier.types import Message
 
@@ -49,6 +50,7 @@ def _wrong_end(message: Message) -> str | None:
 RULE: Rule = RowRule(
     name="role_order",
     severity="warning",
+    kinds=SPOKEN,
     looks_at="the roles of turns, in order",
     judge=_judge,
     says="{rows} {have} turns in an order that a conversation does not have; many chat templates refuse them.",

@@ -3,30 +3,83 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
-from luthier.data.content import Content, Item
-from luthier.types import Conversation, Document, Message
+from luthier.data.content import Content
+from luthier.types import Conversation, Document, LabelledAnswer, Message, PreferencePair, Source
+
+Kind = Literal["chat", "text", "preference", "kto", "classification"]
+Kinds = frozenset[Kind]
+
+ALL_KINDS: Kinds = frozenset({"chat", "text", "preference", "kto", "classification"})
+SPOKEN: Kinds = frozenset({"chat", "preference", "kto"})
+"""Rows with turns of an assistant."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedText:
+    """A text with its class."""
+
+    text: str
+    label: str
+    source: Source | None = None
+
+
+LintItem = Conversation | Document | PreferencePair | LabelledAnswer | ClassifiedText
+KIND_OF: dict[type, Kind] = {
+    Conversation: "chat",
+    Document: "text",
+    PreferencePair: "preference",
+    LabelledAnswer: "kto",
+    ClassifiedText: "classification",
+}
 
 
 class LintRow:
-    """A row with its number, counted from 0 over all files."""
+    """A row with its number, counted from 0 over all files.
 
-    def __init__(self, item: Item, number: int) -> None:
+    Of a preference pair the chosen answer is what is imitated: it stands for the assistant's in `messages` and
+    `answers`. An answer labelled bad is no one's to imitate, so its turns are not learnt. A text with a class is a
+    question, its class the answer.
+    """
+
+    def __init__(self, item: LintItem, number: int) -> None:
         self.item = item
         self.number = number
+        self.kind: Kind = KIND_OF[type(item)]
+
+    @property
+    def pair(self) -> PreferencePair | None:
+        """The row, if it is a preference pair."""
+        return self.item if isinstance(self.item, PreferencePair) else None
 
     @cached_property
     def messages(self) -> tuple[Message, ...]:
         """The turns; none for a document."""
-        return self.item.messages if isinstance(self.item, Conversation) else ()
+        return self.spoken.messages if isinstance(self.spoken, Conversation) else ()
+
+    @cached_property
+    def spoken(self) -> Conversation | Document:
+        """The row as it would be imitated."""
+        item = self.item
+        if isinstance(item, Conversation | Document):
+            return item
+        if isinstance(item, PreferencePair):
+            return Conversation((*_context(item.prompt), *item.chosen), source=item.source)
+        if isinstance(item, LabelledAnswer):
+            answer = item.answer if item.is_good else _context(item.answer)
+            return Conversation((*_context(item.prompt), *answer), source=item.source)
+        return Conversation((Message("user", item.text), Message("assistant", item.label)), source=item.source)
 
     @cached_property
     def texts(self) -> list[str]:
-        """Everything that was written: contents and reasoning of all turns, or the document."""
+        """Everything that was written: contents and reasoning of all turns, rejected ones too, or the document."""
         if isinstance(self.item, Document):
             return [self.item.text]
-        return [text for m in self.messages for text in (m.thinking, m.content) if text]
+        rejected = self.item.rejected if isinstance(self.item, PreferencePair) else ()
+        return [text for m in (*self.messages, *rejected) for text in (m.thinking, m.content) if text]
 
     @cached_property
     def whole(self) -> str:
@@ -50,21 +103,32 @@ class LintRow:
 
     @cached_property
     def words(self) -> Content:
-        """The row normalised, for comparisons."""
-        return Content(self.item)
+        """The row normalised, for comparisons; both answers of a pair."""
+        if isinstance(self.item, PreferencePair):
+            return Content(Conversation((*self.item.prompt, *self.item.chosen, *self.item.rejected)))
+        return Content(self.spoken)
 
     @cached_property
     def content_hash(self) -> int:
-        """Equal for rows of equal words."""
-        return _hash(self.words.content_key)
+        """Equal for rows of equal words (and verdict)."""
+        verdict = f"\n{self.item.is_good}" if isinstance(self.item, LabelledAnswer) else ""
+        return hash_of(self.words.content_key + verdict)
 
     @cached_property
     def prompt_hash(self) -> int:
         """Equal for rows that ask the same."""
-        return _hash(self.words.prompt_key)
+        if isinstance(self.item, PreferencePair | LabelledAnswer):
+            # An empty answer behind the prompt: the key is what stands before the last answer.
+            return hash_of(Content(Conversation((*self.item.prompt, Message("assistant", "")))).prompt_key)
+        return hash_of(self.words.prompt_key)
 
 
-def _hash(key: str) -> int:
+def hash_of(key: str) -> int:
     """63 bits: that two different texts among a million look equal has a chance of one in 10⁷."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=8).digest()
     return int.from_bytes(digest, "big") >> 1
+
+
+def _context(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Turns that are read and not learnt."""
+    return tuple(replace(m, train=False) if m.role == "assistant" else m for m in messages)

@@ -1,22 +1,28 @@
 """What a rule is, and the one pass over the rows that asks all of them.
 
-A `Rule` says what it looks at; `start` gives a `Pass`, which sees every row once and then says what it found. Rows are not kept:
-what a pass remembers must be small (a hash or a number per row), because files may be larger than memory.
+A `Rule` says what it looks at; `start` gives a `Pass`, which sees every row once and then says what it found. Rows are
+not kept: what a pass remembers must be small (a hash or a number per row), because files may be larger than memory.
 
-Most rules judge each row on its own: those are a `RowRule` with one function. The others bring a `Pass` of their own.
+Most rules judge each row on its own: those are a `RowRule` with one function. The others bring a `Pass` of their own. A
+rule is asked only about rows of its `kinds`: length bias is no matter of plain text. A `NeedyRule` needs something
+beside the rows (a tokenizer, evaluation sets) and is equipped with it before it starts.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from luthier.data.content import Item
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import ALL_KINDS, Kinds, LintItem, LintRow
 from luthier.types import Finding, Severity, Source
+
+if TYPE_CHECKING:
+    from luthier.data.contamination import ContaminationIndex
+    from luthier.data.template import ChatTemplate
 
 LISTED_ROWS = 10
 """Places that a finding names; `Finding.num_rows` holds the count."""
@@ -41,6 +47,7 @@ class Rule(Protocol):
     Attributes:
         name: Short and stable, as in ``--rule``.
         severity: Of its findings. An error makes the data unfit; a warning costs quality; a note is for deciding.
+        kinds: Of rows that it is asked about.
         looks_at: What it looks at, in a few words.
     """
 
@@ -49,11 +56,37 @@ class Rule(Protocol):
     @property
     def severity(self) -> Severity: ...  # noqa: D102
     @property
+    def kinds(self) -> Kinds: ...  # noqa: D102
+    @property
     def looks_at(self) -> str: ...  # noqa: D102
 
     def start(self) -> Pass:
         """A fresh pass."""
         ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """What some rules need beside the rows.
+
+    Attributes:
+        template: The tokenizer and chat template that the rows are to be trained with.
+        evaluation: Rows of evaluation sets, which the data must not hold.
+    """
+
+    template: ChatTemplate | None = None
+    evaluation: ContaminationIndex | None = None
+
+
+class NeedyRule:
+    """A rule that looks with something that is not in the rows."""
+
+    needs = ""
+    """What, in words, and how to give it."""
+
+    def equip(self, given: Given) -> Rule | None:
+        """The rule, ready to start; None where what it needs is missing."""
+        raise NotImplementedError
 
 
 class Places:
@@ -101,6 +134,7 @@ class RowRule:
     judge: Callable[[LintRow], str | None]
     says: str
     fix: str
+    kinds: Kinds = ALL_KINDS
 
     def start(self) -> Pass:
         """A count of the rows that are judged wrong."""
@@ -164,25 +198,38 @@ def around(text: str, start: int, end: int, context: int = 24) -> str:
 
 
 class Look:
-    """One pass of several rules over rows that come one by one."""
+    """One pass of several rules over rows that come one by one.
+
+    Attributes:
+        passes: Those of the rules, by name.
+        places: Of all rows.
+        kinds: Rows of each kind.
+    """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._passes = [rule.start() for rule in rules]
+        self.passes = {rule.name: rule.start() for rule in rules}
         self.places = Places()
+        self.kinds: Counter[str] = Counter()
+        self._asked = {kind: [self.passes[r.name].see for r in rules if kind in r.kinds] for kind in ALL_KINDS}
 
-    def see(self, item: Item) -> None:
+    def see(self, item: LintItem) -> None:
         """The next row."""
         row = LintRow(item, len(self.places))
         self.places.add(item.source)
-        for running in self._passes:
-            running.see(row)
+        self.kinds[row.kind] += 1
+        for see in self._asked[row.kind]:
+            see(row)
+
+    def is_asked(self, rule: Rule) -> bool:
+        """Whether there was a row of its kinds."""
+        return any(self.kinds[kind] for kind in rule.kinds)
 
     def findings(self) -> list[Finding]:
         """What all rules found, in their order."""
-        return [found for running in self._passes for found in running.findings(self.places)]
+        return [found for running in self.passes.values() for found in running.findings(self.places)]
 
 
-def look(rules: Sequence[Rule], items: Iterable[Item]) -> list[Finding]:
+def look(rules: Sequence[Rule], items: Iterable[LintItem]) -> list[Finding]:
     """Ask `rules` about rows."""
     looking = Look(rules)
     for item in items:

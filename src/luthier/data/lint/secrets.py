@@ -7,6 +7,7 @@ Do: revoke the secret first (it has been copied already), then replace it in the
 from __future__ import annotations
 
 from luthier.data.lint.personal_data import SpanCount
+from luthier.data.lint.row import ALL_KINDS, Kinds
 from luthier.data.lint.rule import Rule
 from luthier.data.personal.find import find_known_secrets
 from luthier.types import Severity
@@ -17,6 +18,7 @@ class Secrets:
 
     name = "secrets"
     severity: Severity = "error"
+    kinds: Kinds = ALL_KINDS
     looks_at = "all texts"
 
     def start(self) -> SpanCount:

@@ -1,7 +1,7 @@
 """Finds: rows of which only some have a system prompt, and data that mix a few different ones.
 
-Hurts: the model is later asked with one system prompt, or none; what it learnt under another comes out weaker. A prompt that is
-different in every row (a retrieved document, a persona) is meant to be and is not reported.
+Hurts: the model is later asked with one system prompt, or none; what it learnt under another comes out weaker. A prompt
+that is different in every row (a retrieved document, a persona) is meant to be and is not reported.
 Do: give every row the system prompt that you will use, or remove it everywhere.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, filled, finding, shown
 from luthier.types import Finding, Severity
 
@@ -22,6 +22,7 @@ class SystemPrompts:
 
     name = "system_prompts"
     severity: Severity = "warning"
+    kinds: Kinds = SPOKEN
     looks_at = "system messages"
 
     def start(self) -> _Prompts:

@@ -1,7 +1,8 @@
-"""Finds: tool calls that could not be carried out: broken JSON, a function that the row does not offer, a missing argument, an
-argument that the function does not take.
+"""Finds: tool calls that could not be carried out: broken JSON, a function that the row does not offer, a missing
+argument, an argument that the function does not take.
 
-Hurts: the model learns calls that fail. (Rows whose tool_calls column itself is broken do not get this far: they do not fit.)
+Hurts: the model learns calls that fail. (Rows whose tool_calls column itself is broken do not get this far: they do not
+fit.)
 Do: correct the call or the list of tools.
 """
 
@@ -97,6 +98,7 @@ def _wrong_arguments(name: str, arguments: Mapping[str, Any], parameters: Mappin
 RULE: Rule = RowRule(
     name="tool_calls",
     severity="error",
+    kinds=frozenset({"chat"}),
     looks_at="tool calls, against the tools that the row offers",
     judge=_judge,
     says="{rows} {have} a tool call that cannot be carried out: the model learns calls that fail.",

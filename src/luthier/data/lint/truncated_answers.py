@@ -1,27 +1,28 @@
-"""Finds: answers that stop in the middle: an open code block, an end on "the" or a comma, or prose without a full stop among the
-longest answers where shorter ones have it.
+"""Finds: answers that stop in the middle: an open code block, an end on "the" or a comma, or prose without a full stop
+among the longest answers where shorter ones have it.
 
 Hurts: the model learns to end its turn anywhere. Such answers come from a limit on tokens when the data were generated.
 Do: generate them again with a higher limit, or drop them.
 
-The last kind is called truncated only where the data show a limit: of the tenth of answers that is longest, many more lack their
-full stop than of the others. Headings, lists, tables and links end without one and are not judged.
+The last kind is called truncated only where the data show a limit: of the tenth of answers that is longest, many more
+lack their full stop than of the others. Headings, lists, tables and links end without one and are not judged.
 """
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
-from luthier.data.lint.row import LintRow
+from luthier.data.lint.row import SPOKEN, Kinds, LintRow
 from luthier.data.lint.rule import Places, Rule, filled, finding
 from luthier.types import Finding, Severity
 
 _FENCE = re.compile(r"^ {0,3}(```|~~~)", re.MULTILINE)
 _HANGING = re.compile(
     r"(?:[\w)\]]\s?,|\b(?:the|an|of|and|or|to|with|from|by|for|because|that|which|is|are|was|were|their|its|your|"
-    r"der|die|das|und|oder|mit|von|weil|dass|le|les|des|du|et|ou|avec|pour|que|el|los|las|del|y|con|para|di|della|che))\Z"
+    r"der|die|das|und|oder|mit|von|weil|dass|le|les|des|du|et|ou|avec|pour|que|el|los|las|del|y|con|para|di|della"
+    r"|che))\Z"
 )
 _LEAST_CHARACTERS = 60
 _ENDS_IN_WORD = re.compile(r"[^\W_]\Z")
@@ -36,6 +37,7 @@ class TruncatedAnswers:
 
     name = "truncated_answers"
     severity: Severity = "warning"
+    kinds: Kinds = SPOKEN
     looks_at = "the ends of answers"
 
     def start(self) -> _Ends:
@@ -77,14 +79,25 @@ class _Ends:
 
     def _at_the_limit(self) -> dict[int, str]:
         """Suspects among the longest tenth, if it has many more of them than the rest has."""
-        ordered = sorted(self._lengths)
-        limit = ordered[int(0.9 * len(ordered))] if ordered else 0
-        long = {row: end for row, (length, end) in self._suspects.items() if length >= limit}
-        num_long = sum(length >= limit for length in ordered)
-        num_short = len(ordered) - num_long
-        share, other = len(long) / max(1, num_long), (len(self._suspects) - len(long)) / max(1, num_short)
-        is_limit = num_long >= _LEAST_LONG and share >= _MANY and share >= _TIMES_AS_MANY * other
-        return long if is_limit else {}
+        rows = at_the_limit(self._lengths, {row: length for row, (length, _) in self._suspects.items()})
+        return {row: self._suspects[row][1] for row in rows}
+
+
+def at_the_limit(lengths: Sequence[int], suspects: Mapping[int, int]) -> set[int]:
+    """Rows that were cut by a limit, if there is one.
+
+    Args:
+        lengths: Characters of all answers.
+        suspects: Row → characters of its answer that ends in prose.
+    """
+    ordered = sorted(lengths)
+    limit = ordered[int(0.9 * len(ordered))] if ordered else 0
+    long = {row for row, length in suspects.items() if length >= limit}
+    num_long = sum(length >= limit for length in ordered)
+    num_short = len(ordered) - num_long
+    share, other = len(long) / max(1, num_long), (len(suspects) - len(long)) / max(1, num_short)
+    is_limit = num_long >= _LEAST_LONG and share >= _MANY and share >= _TIMES_AS_MANY * other
+    return long if is_limit else set()
 
 
 def is_cut(answer: str) -> bool:

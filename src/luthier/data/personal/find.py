@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+from luthier.data.personal.address import find_addresses
 from luthier.data.personal.card import find_cards
 from luthier.data.personal.email import find_emails
 from luthier.data.personal.iban import find_ibans
@@ -28,9 +29,12 @@ FINDERS: dict[str, Finder] = {
     "email": Finder(find_emails, re.compile("@")),
     "iban": Finder(find_ibans, re.compile(r"\d\d(?<=[A-Za-z]{2}\d\d)[ -]?\w{3}")),
     "card": Finder(find_cards, re.compile(r"\d(?:[ -]?\d){11}")),
-    "national_id": Finder(find_national_ids, re.compile(r"\d[\dA-Z .-]{3,}\d", re.IGNORECASE)),
+    "national_id": Finder(
+        find_national_ids, re.compile(r"\d(?:(?:[ ./+-]?\d){4}|[A-Za-z]\d\d|[LMNP-Vlmnp-v]{1,2}[A-Za-z])")
+    ),
     "ip": Finder(find_ips, re.compile(r"\d\.\d{1,3}\.|:[0-9a-fA-F]{0,4}:")),
     "phone": Finder(find_phones, re.compile(r"\d[\d ().\-/]{5,}\d")),
+    "address": Finder(find_addresses, re.compile(r"\d")),
 }
 
 

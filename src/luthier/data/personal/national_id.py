@@ -1,7 +1,8 @@
-"""Numbers that a state gives to a person, each by its own rule: check digits, dates inside, ranges that are never given out.
+"""Numbers that a state gives to a person, each by its own rule: check digits, dates inside, ranges that are never given
+out.
 
-Numbers of digits alone whose check digit a tenth of random numbers pass (PESEL, Steuer-ID, BSN) need a word before them that says
-what they are. The sources of the rules are named beside them.
+Numbers of digits alone whose check digit a tenth of random numbers pass (PESEL, Steuer-ID, BSN, NHS, Aadhaar) need a
+word before them that says what they are. The sources of the rules are named beside them.
 """
 
 from __future__ import annotations
@@ -142,6 +143,64 @@ def is_nl_bsn(number: str) -> bool:
     )
 
 
+def is_uk_nino(number: str) -> bool:
+    """National Insurance number (HMRC manual NIM39110): no check digit, but prefixes that are not given out."""
+    prefix = number[:2]
+    return (
+        prefix[0] not in "DFIQUV"
+        and prefix[1] not in "DFIOQUV"
+        and prefix not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
+    )
+
+
+def is_uk_nhs(number: str) -> bool:
+    """NHS number (NHS Data Dictionary): weights 10 to 2, modulo 11; 10 is never given out."""
+    digits = number.replace("-", "")
+    check = 11 - sum(w * int(d) for w, d in zip(range(10, 1, -1), digits, strict=False)) % 11
+    return len(set(digits)) > 1 and check % 11 == int(digits[9]) and check != 10
+
+
+def is_br_cpf(number: str) -> bool:
+    """Cadastro de Pessoas Físicas (Receita Federal): two check digits modulo 11, eleven equal digits excluded."""
+    d = [int(digit) for digit in number if digit.isdigit()]
+    first = sum(w * x for w, x in zip(range(10, 1, -1), d, strict=False)) * 10 % 11 % 10
+    second = sum(w * x for w, x in zip(range(11, 1, -1), d, strict=False)) * 10 % 11 % 10
+    return len(set(d)) > 1 and [first, second] == d[9:]
+
+
+# Multiplication in the dihedral group of ten elements, and the permutation of a digit by its place (Verhoeff 1969).
+_D5 = (
+    "0123456789",
+    "1234067895",
+    "2340178956",
+    "3401289567",
+    "4012395678",
+    "5987604321",
+    "6598710432",
+    "7659821043",
+    "8765932104",
+    "9876543210",
+)
+_FIRST = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+
+
+def is_in_aadhaar(number: str) -> bool:
+    """Aadhaar (UIDAI): twelve digits that do not begin with 0 or 1, the last a Verhoeff check digit."""
+    digits = number.replace("-", "")
+    return digits[0] not in "01" and len(set(digits)) > 1 and passes_verhoeff(digits)
+
+
+def passes_verhoeff(digits: str) -> bool:
+    """Whether the last digit checks the others (Verhoeff 1969)."""
+    check = 0
+    for place, sign in enumerate(reversed(digits)):
+        digit = int(sign)
+        for _ in range(place % 8):
+            digit = _FIRST[digit]
+        check = int(_D5[check][digit])
+    return check == 0
+
+
 def _written(pattern: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])(?!\.\d)", re.IGNORECASE)
 
@@ -162,6 +221,14 @@ NATIONAL_IDS: dict[str, Kind] = {
         _written(r"\d{2} ?\d{3} ?\d{3} ?\d{3}"),
         is_de_steuer_id,
         re.compile(r"steuer-?\s?(?:id|nr|nummer)|identifikationsnummer|idnr|tax id|\btin\b", re.I),
+    ),
+    "uk_nino": Kind(_written(r"[A-Z]{2} ?\d{2} ?\d{2} ?\d{2} ?[A-D]"), is_uk_nino),
+    "uk_nhs": Kind(
+        _written(r"\d{3}[ -]?\d{3}[ -]?\d{4}"), is_uk_nhs, re.compile(r"\bnhs\b|national health service", re.I)
+    ),
+    "br_cpf": Kind(_written(r"\d{3}\.?\d{3}\.?\d{3}-\d{2}"), is_br_cpf),
+    "in_aadhaar": Kind(
+        _written(r"\d{4}[ -]?\d{4}[ -]?\d{4}"), is_in_aadhaar, re.compile(r"aadh?aar|adhar\b|uidai|आधार", re.I)
     ),
     "nl_bsn": Kind(_written(r"\d{8,9}"), is_nl_bsn, re.compile(r"\bbsn\b|burgerservicenummer|sofinummer", re.I)),
 }

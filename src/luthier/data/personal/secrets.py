@@ -74,7 +74,7 @@ def find_assignments(text: str) -> Iterator[Span]:
 def looks_random(value: str) -> bool:
     """Letters and digits in no order of words: at least two kinds of signs, high entropy, no placeholder."""
     kinds = sum(bool(re.search(kind, value)) for kind in ("[a-z]", "[A-Z]", r"\d"))
-    if kinds < 2 or not re.search(r"\d", value) or _PLACEHOLDER.search(value):
+    if kinds < 2 or not value.isascii() or not re.search(r"\d", value) or _PLACEHOLDER.search(value):
         return False
     return entropy_bits(value) >= _LEAST_ENTROPY_BITS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from luthier.data.lint import catalogue
-from luthier.data.lint.catalogue import RULES, choose_rules
+from luthier.data.lint.catalogue import RULES, choose_rules, describe_rules
 from luthier.data.lint.rule import look
 from luthier.data.personal.card import passes_luhn
 from luthier.errors import InputError
@@ -22,7 +22,7 @@ def rule_names(findings: list[Finding]) -> set[str]:
 
 
 def test_clean_rows_give_no_finding():
-    assert look(list(RULES.values()), clean_rows(600)) == []
+    assert look(choose_rules().rules, clean_rows(600)) == []
 
 
 def test_every_file_of_a_rule_is_in_the_catalogue_and_opens_by_saying_what_it_is_for():
@@ -37,7 +37,23 @@ def test_every_file_of_a_rule_is_in_the_catalogue_and_opens_by_saying_what_it_is
 def test_a_misspelt_rule_is_explained():
     with pytest.raises(InputError, match="Did you mean 'duplicate_rows'"):
         choose_rules(["duplicate_row"])
-    assert [rule.name for rule in choose_rules(["secrets", "few_rows", "secrets"])] == ["secrets", "few_rows"]
+    chosen = choose_rules(["secrets", "few_rows", "secrets"])
+    assert [rule.name for rule in chosen.rules] == ["secrets", "few_rows"]
+    with pytest.raises(InputError, match="needs evaluation sets"):
+        choose_rules(["contamination"])
+    without = choose_rules(skip=["secrets", "thinking"])
+    assert {"secrets", "thinking"}.isdisjoint(rule.name for rule in without.rules)
+    assert ("secrets", "skipped") in without.not_run
+    assert dict(without.not_run)["contamination"] == "needs evaluation sets (--against FILE)"
+
+
+def test_every_rule_is_described():
+    words = {rule.name: rule for rule in describe_rules()}
+    assert list(words) == list(RULES)
+    assert all(rule.finds and rule.hurts and rule.do for rule in words.values())
+    assert words["thinking"].needs.startswith("a tokenizer")
+    assert words["length_bias"].kinds == ("preference",)
+    assert words["secrets"].kinds == ()
 
 
 @pytest.mark.parametrize(
@@ -202,7 +218,7 @@ def test_documents_and_rows_without_a_place_are_taken():
     (finding,) = ask("empty_answer", [nowhere])
     assert (finding.rows, finding.num_rows) == ((), 1)
     documents = [document(f"Text number {i} about bees and their long way home through the rain.", i) for i in range(5)]
-    assert rule_names(look(list(RULES.values()), documents)) == {"few_rows"}
+    assert rule_names(look(choose_rules().rules, documents)) == {"few_rows"}
 
 
 def test_more_rows_than_are_listed_are_counted():

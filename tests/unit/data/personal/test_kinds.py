@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from luthier.data.personal.address import find_addresses
 from luthier.data.personal.find import find_assigned_secrets, find_known_secrets, find_personal_data
 from luthier.data.personal.iban import is_iban
-from luthier.data.personal.national_id import NATIONAL_IDS
+from luthier.data.personal.national_id import NATIONAL_IDS, passes_verhoeff
 from luthier.data.personal.secrets import entropy_bits
 
 
@@ -137,7 +138,8 @@ def test_no_phones(text: str):
     assert kinds(text) == []
 
 
-# Published by the authorities or in the descriptions of the numbers: SKV 704, DVV, INSEE, DGP, Agenzia delle Entrate, BZSt.
+# Published by the authorities or in the descriptions of the numbers: SKV 704, DVV, INSEE, DGP, Agenzia delle Entrate, BZSt,
+# HMRC, NHS Data Dictionary, Receita Federal, UIDAI.
 NATIONAL = {
     "us_ssn": ("219-09-9998", "219-00-9998"),
     "es_dni": ("12345678Z", "12345678A"),
@@ -150,6 +152,10 @@ NATIONAL = {
     "pl_pesel": ("PESEL 44051401359", "PESEL 44051401358"),
     "de_steuer_id": ("Steuer-ID 86095742719", "Steuer-ID 86095742718"),
     "nl_bsn": ("BSN 111222333", "BSN 111222334"),
+    "uk_nino": ("AB 12 34 56 C", "BG 12 34 56 C"),
+    "uk_nhs": ("NHS number 943 476 5919", "NHS number 943 476 5918"),
+    "br_cpf": ("529.982.247-25", "529.982.247-24"),
+    "in_aadhaar": ("Aadhaar 2341 2341 2346", "Aadhaar 2341 2341 2345"),
 }
 
 
@@ -164,6 +170,57 @@ def test_national_ids(kind: str):
     assert kind not in kinds(f"It is {wrong}, she said.")
     if NATIONAL_IDS[kind].word is not None:
         assert kind not in kinds(re.sub(r"[A-Za-z-]+ ", "", right))
+
+
+def test_verhoeff():
+    # The example of Verhoeff's thesis: 236 has the check digit 3. All single errors and swaps of neighbours are seen.
+    assert passes_verhoeff("2363")
+    for place in range(4):
+        wrong = [f"{'2363'[:place]}{digit}{'2363'[place + 1 :]}" for digit in "0123456789"]
+        assert sum(map(passes_verhoeff, wrong)) == 1
+    assert not passes_verhoeff("3263")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "29 Hornsey Road",
+        "1600 Pennsylvania Ave. NW",
+        "221B Baker St",
+        "19 rue La Boétie",
+        "Hauptstraße 12a",
+        "Am Alten Markt 7",
+        "Simavikveien 231",
+        "Calle Mayor 5",
+        "Via Roma, 10",
+        "Rua Augusta 1998",
+        "Rue de la Sarthe 421",
+        "P.O. Box 123",
+        "Springfield, IL 62704",
+        "Suite 992",
+    ],
+)
+def test_addresses(address: str):
+    (span,) = find_addresses(f"She lived at {address}, they say.")
+    assert address.endswith(span.of(f"She lived at {address}, they say."))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "During 5 days, scoring 3 points",
+        "12 Angry Men won 3 Oscars",
+        "123 Main Street",
+        "SELECT 1 WHERE Street = 2",
+        "Katie 5, Brigade 22 and Watergate 3",
+        "on the way 5 cars passed the road",
+        "Chapter 3 Places of interest",
+        "In 2012 Street food was new",
+        "version a1 Oak Street",
+    ],
+)
+def test_no_addresses(text: str):
+    assert list(find_addresses(text)) == []
 
 
 # Put together here, so that no scanner of sources takes this file for a leak.
