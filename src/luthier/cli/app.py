@@ -27,7 +27,8 @@ VERBS: dict[str, Verb] = {
     "report": Verb("luthier.cli.report", "Write a run's report.html again, and open it."),
     "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
     "data": Verb("luthier.cli.data", "Data before training: inspect, show, check, convert, split, dedup."),
-    "models": Verb("luthier.cli.models", "List or fetch the models that need no hub."),
+    "plan": Verb("luthier.cli.plan", "Memory, time and money of a training before it runs; what fits where."),
+    "models": Verb("luthier.cli.models", "Known models: sizes, licences, memory by method; fetch them."),
     "recipe": Verb("luthier.cli.recipe", "Check a recipe, show its fields, print its schema."),
     "verify": Verb("luthier.cli.verify", "Prove that an interrupted and resumed run equals an uninterrupted one."),
 }
@@ -59,6 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: list[str], wants_json: bool) -> int:
     # --json means the same wherever it stands; everything else belongs to the verb.
     arguments = [a for a in arguments if a != "--json"]
+    if len(arguments) == 2 and arguments[0] == "help" and arguments[1] in VERBS:  # as git has it
+        arguments = [arguments[1], "--help"]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         sys.stdout.write(_help())
         return 0
@@ -73,6 +76,8 @@ def _run(arguments: list[str], wants_json: bool) -> int:
         kind = "option" if name.startswith("-") else "command"
         near = get_close_matches(name, [*VERBS, "--help", "--version", "--json"], n=1)
         hint = f"Did you mean '{near[0]}'?" if near else f"Commands: {', '.join(VERBS)}."
+        if name.endswith((".yaml", ".yml")):
+            hint = f"Did you mean 'luthier train {name}'?"
         return refuse(f"There is no {kind} '{name}'. {hint}", "luthier --help", wants_json=wants_json)
     return dispatch(VERBS[name].module, f"luthier {name}", rest, wants_json=wants_json)
 

@@ -14,6 +14,9 @@ Compute = Literal["bf16", "fp16", "fp32"]
 Attention = Literal["fused", "eager"]
 Optimizer = Literal["adamw", "adamw-8bit", "paged-adamw-8bit"]
 
+BUDGET_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
+"""Micro-batch size where a recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -35,6 +35,9 @@ MOMENTS: dict[Moment, str] = {
 NF4_BLOCK, NF4_SECOND_BLOCK = 64, 256
 """Weights that share a constant, and constants that share one (Dettmers et al. 2023, section 3)."""
 
+UNMEASURED_ERROR = 0.25
+"""Half the width of the band for methods without a measurement on our own engine."""
+
 
 class Term(NamedTuple):
     """A share of the peak: what it is, its bytes, and where they come from."""
@@ -69,7 +72,9 @@ def weights(job: Job, engine: EngineProfile) -> Term:
     """Weights inside the model, as they are multiplied; 4-bit ones without their constants."""
     total, quantised = job.shape.parameters().total, job.quantised_parameters
     if job.is_full:
-        return Term("weights", total * _storage(job, engine).weight, "trained")
+        copies = 2.0 if job.compute == "fp16" else 0.0  # autocast keeps its fp16 copies until the backward pass
+        note = "trained, and fp16 copies while a step runs" if copies else "trained"
+        return Term("weights", total * (_storage(job, engine).weight + copies), note)
     w = ACTIVATION_BYTES[job.compute]
     note = "frozen; linear layers in 4 bits" if quantised else "frozen"
     return Term("weights", (total - quantised) * w + quantised * 0.5, note)
@@ -246,8 +251,15 @@ def plan_memory(job: Job, engine: EngineProfile) -> MemoryPlan:
     extra = overhead(engine, sums[peak])
     total = sums[peak] + extra.num_bytes
     terms = tuple(t for t in (*moments[peak], extra) if t.num_bytes > 0)
-    low, high = total * (1 - engine.error_share), total * (1 + engine.error_share)
+    error = error_share(job, engine)
+    low, high = total * (1 - error), total * (1 + error)
     return MemoryPlan(terms, peak, total, low, high, {m: s + overhead(engine, s).num_bytes for m, s in sums.items()})
+
+
+def error_share(job: Job, engine: EngineProfile) -> float:
+    """Half the width of the band; wider for what our own engine has not been measured with."""
+    unmeasured = job.parameters == "qlora" or job.objective != "sft" or job.compute == "fp16" or job.num_shards > 1
+    return max(engine.error_share, UNMEASURED_ERROR) if engine.name == "luthier" and unmeasured else engine.error_share
 
 
 def inference_bytes(job: Job, engine: EngineProfile) -> float:

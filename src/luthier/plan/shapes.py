@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from luthier.errors import ModelError
@@ -112,6 +113,7 @@ class Shape:
         """Width of all key (or value) heads."""
         return self.num_kv_heads * self.head_dim
 
+    @lru_cache(maxsize=256)  # noqa: B019 - shapes are values, and few
     def linears(self) -> tuple[Linear, ...]:
         """Linear layers of one transformer layer that are modules of their own; those of experts are not."""
         h, q, kv, i = self.hidden, self.q_width, self.kv_width, self.intermediate
@@ -131,6 +133,7 @@ class Shape:
             up = [Linear(n, "mlp", "mlp input", h, i, self.mlp_bias) for n in ("gate_proj", "up_proj")]
         return (*attention, *up, Linear("down_proj", "mlp", "mlp product", i, h, self.mlp_bias))
 
+    @lru_cache(maxsize=256)  # noqa: B019
     def parameters(self) -> Parameters:
         """Exact counts."""
         attention = mlp = router = 0

@@ -21,6 +21,10 @@ UNCALIBRATED_ERROR, CALIBRATED_ERROR = 0.35, 0.15
 RANK_EFFICIENCY = 0.92
 """What each further card keeps of its speed when gradients are exchanged or shards gathered; assumed."""
 
+HOST_SECONDS_PER_LAYER = 0.008
+"""What a host takes to launch one layer's forward and backward pass on a card: 0.25 to 0.4 s a micro-batch for 28 to 36 layers
+(Unsloth's source, `utils/padding_choice.py`). Small models wait for it."""
+
 GENERATION_TOKENS_FACTOR = 3.0
 """Rollouts: a generated token reads all weights anew, which batched decoding hides only in part; assumed."""
 
@@ -82,7 +86,11 @@ def seconds_per_micro_batch(
     rate = device.peak_flops(job.compute) * device.efficiency
     if calibration is not None:
         rate = calibration.flops_per_second
-    return objective_work(job, engine).total / rate
+    seconds = objective_work(job, engine).total / rate
+    if device.kind == "cuda" and calibration is None:
+        passes = {"sft": 1.0, "reward": 1.0, "dpo": 1.5, "ppo": 4.0}[job.objective]
+        return max(seconds, passes * HOST_SECONDS_PER_LAYER * job.shape.num_layers)
+    return seconds
 
 
 def seconds_per_update(job: Job, device: Hardware) -> float:
