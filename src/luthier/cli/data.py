@@ -23,6 +23,8 @@ COMMANDS: dict[str, SubCommand] = {
     "show": SubCommand("luthier.cli.data_show", "One row token by token: what is learnt and what is only read."),
     "check": SubCommand("luthier.cli.data_check", "What is wrong with data, and what to do about it."),
     "rules": SubCommand("luthier.cli.data_rules", "What check looks for, rule by rule."),
+    "clean": SubCommand("luthier.cli.data_clean", "Rows repaired by rule, with a ledger; nothing is lost."),
+    "undo": SubCommand("luthier.cli.data_undo", "The rows as they were before clean or redact --ledger."),
     "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
     "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
     "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),

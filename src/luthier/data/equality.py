@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
+from luthier.data.formats import classified_columns
 from luthier.types import Conversation, Document, LabelledAnswer, Message, PreferencePair
 
 AnyItem = Conversation | Document | PreferencePair | LabelledAnswer
 
 
-def equality_digest(item: AnyItem) -> bytes:
-    """12 bytes that only equal rows share: two different ones among a million with a chance of one in 10¹⁷."""
-    return hashlib.blake2b(_everything(item).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+def equality_digest(item: AnyItem, label: str = "") -> bytes:
+    """12 bytes that only equal rows share: two different ones among a million with a chance of one in 10¹⁷.
+
+    Args:
+        item: What the row says.
+        label: What it says beside: the class of a text.
+    """
+    whole = f"{label}\n{_everything(item)}"
+    return hashlib.blake2b(whole.encode("utf-8", "surrogatepass"), digest_size=12).digest()
+
+
+def class_of(values: Mapping[str, Any], format: str) -> str:
+    """The class of a classified text, which is no part of the text; "" for rows of other layouts."""
+    columns = classified_columns(values) if format == "classification" else None
+    return "" if columns is None else repr(values[columns[1]])
 
 
 def _everything(item: AnyItem) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 from luthier.data.any_rows import AnyItem, RecognisedFile, UnfitRows, read_again, recognise_files
 from luthier.data.content import Content
-from luthier.data.equality import equality_digest
+from luthier.data.equality import class_of, equality_digest
 from luthier.data.near_duplicates import ShingleStore
 from luthier.data.open_file import is_compressed
 from luthier.data.write_rows import require_new, row_files
@@ -137,14 +137,16 @@ class _Compared:
                 if read.item is None:
                     unfit.add(read)
                     continue
-                earlier = exact.setdefault(equality_digest(read.item), number)
+                label = class_of(read.row.value, file.format)
+                earlier = exact.setdefault(equality_digest(read.item, label), number)
                 if earlier != number:
                     self.equal[number] = earlier
                     continue
                 if self._near is None:
                     continue
                 words = Content(_spoken(read.item))
-                label = str(read.item.is_good) if isinstance(read.item, LabelledAnswer) else ""
+                if isinstance(read.item, LabelledAnswer):
+                    label = str(read.item.is_good)
                 earlier = by_words.setdefault(_digest(f"{label}\n{words.content_key}"), number)
                 if earlier != number:
                     self._same_words[number] = earlier
