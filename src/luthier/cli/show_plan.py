@@ -48,10 +48,8 @@ def _show_head(console: Console, result: PlanResult) -> None:
         words = f"{job.objective.upper()} with {words}"
     console.print(Text.assemble((result.model.name, "bold"), f", {format_count(total)} parameters: {words}"))
     console.print(f"Shape from {result.model.source}", style="dim", soft_wrap=True)
-    console.print(
-        f"{job.micro_batch_tokens:,} tokens at once (longest row {job.context:,}), {_count(job.num_micro_batches, 'micro-batch')} a step; "
-        f"{job.kept}"
-    )
+    batches = _count(job.num_micro_batches, "micro-batch")
+    console.print(f"{job.micro_batch_tokens:,} tokens at once (longest row {job.context:,}), {batches} a step; {job.kept}")
     if result.rows:
         rows = result.rows
         console.print(
@@ -205,9 +203,7 @@ def show_best(console: Console, result: BestResult) -> None:
     for candidate in result.shown(MOST_PER_METHOD):
         style = "dim" if candidate.missing else ""
         time = "" if candidate.hours is None else format_seconds(3600 * candidate.hours)
-        changes = candidate.missing or (
-            "checkpointing" if "gradient_checkpointing" in " ".join(candidate.overrides) else ""
-        )
+        changes = "checkpointing" if "gradient_checkpointing" in " ".join(candidate.overrides) else ""
         table.add_row(
             Text(f"  {candidate.name}", style),
             METHOD_WORDS[candidate.parameters].split()[0] + (" *" if candidate.missing else ""),

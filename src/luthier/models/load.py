@@ -21,6 +21,7 @@ from transformers import (
 from luthier.errors import ModelError
 from luthier.models.builtin import BUILTIN, cached, fetch
 from luthier.models.quiet import quiet_libraries
+from luthier.plan.catalogue import find_in_catalogue
 from luthier.reporter import Reporter
 
 
@@ -42,7 +43,7 @@ class ModelSource:
 
 
 def find_model(name: str, revision: str | None = None, reporter: Reporter | None = None) -> ModelSource:
-    """Resolve a built-in name (fetched if need be), a local folder or a hub id; no weights are read.
+    """Resolve a built-in name (fetched if need be), a local folder, a catalogue name or a hub id; no weights are read.
 
     Raises:
         ModelError: There is nothing by that name, or it is out of reach while offline.
@@ -63,9 +64,13 @@ def find_model(name: str, revision: str | None = None, reporter: Reporter | None
                 f"{path} holds no config.json, so it is not a model folder. It holds: {', '.join(files) or 'nothing'}."
             )
         return ModelSource(name, str(path), None)
+    row = find_in_catalogue(name)
+    if row is not None:
+        _read_config(row.hub, revision)
+        return ModelSource(name, row.hub, revision)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
-            f"No model '{name}': neither a built-in name, nor a folder, nor a hub id (owner/name). {_known()}"
+            f"No model '{name}': neither a name of `luthier models list`, nor a folder, nor a hub id (owner/name). {_known()}"
         )
     _read_config(name, revision)
     return ModelSource(name, name, revision)

@@ -63,7 +63,7 @@ def locate(name: str, models_folder: Path | None = None) -> FoundModel:
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name)
     known = [row.name for row in load_catalogue()]
-    near = get_close_matches(name.lower(), known, n=3)
+    near = [n for n in known if n.startswith(name.lower())][:3] or get_close_matches(name.lower(), known, n=3)
     hint = f"Did you mean {' or '.join(near)}?" if near else "See: luthier models list"
     raise ModelError(f"No model '{name}': no folder, no name of the catalogue, no hub id (owner/name). {hint}")
 
