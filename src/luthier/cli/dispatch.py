@@ -116,12 +116,28 @@ def _call(module: str, program: str, arguments: Sequence[str], wants_json: bool)
         message = re.sub(r" \(Possible options: (.*)\)$", r". Did you mean \1?", error.format_message())
         if message == "Missing command.":
             message = f"Which one? {', '.join(getattr(command, 'commands', {}))}"
-        if re.search(r"No such option: --?j\w*$", message):
-            message += ". Did you mean --json?"
+        message = _with_a_hint(message, command)
         raise UsageError(f"{message}\nHelp: {program} --help") from error
     if result == 128 + signal.SIGINT:  # typer's answer to Ctrl-C; 0 after --help
         raise Interrupted(signal.SIGINT, "Interrupted.")
     return result
+
+
+def _with_a_hint(message: str, command: Any) -> str:
+    """For an option that there is none of: --json, or a value of the recipe, which is given without dashes."""
+    unknown = re.match(r"No such option: (--?[\w.-]+)", message)
+    if unknown is None:
+        return message
+    option = unknown[1].rstrip(".")
+    if re.fullmatch(r"--?j\w*", option):
+        return f"No such option: {option}. Did you mean --json?"
+    commands = (command, *getattr(command, "commands", {}).values())
+    if not any(parameter.name == "overrides" for each in commands for parameter in each.params):
+        return message
+    from luthier.config.fields import field_like
+
+    field = field_like(option.lstrip("-").replace("-", "_"))
+    return f"No such option: {option}. Values of the recipe have no dashes: {field}=…" if field else message
 
 
 class UsageError(LuthierError):

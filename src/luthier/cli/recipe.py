@@ -23,10 +23,14 @@ def check(
         list[str] | None, typer.Argument(help="Dotted values: train.epochs=1", show_default=False)
     ] = None,
 ) -> Outcome:
-    """Check a recipe without training and print every value with its origin. All problems are reported at once."""
+    """Check a recipe and what it names without training, and print every value with its origin. All problems come at once."""
     loaded = load_recipe(recipe, overrides or ())
+
+    from luthier.workflows.check_recipe import require_inputs
+
+    require_inputs(loaded)
     content = {"recipe": resolve(loaded).model_dump(mode="json"), "origins": dict(loaded.origins)}
-    return Outcome(content, lambda console: show_recipe(console, loaded))
+    return Outcome(content, lambda console: show_recipe(console, loaded, recipe, overrides or ()))
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -98,13 +99,15 @@ def show_models(console: Console, builtin: Mapping[str, BuiltinModel], cached: M
         console.print(Text(f"  {state}", style="green" if ready else "yellow"), soft_wrap=True)
 
 
-def show_recipe(console: Console, loaded: LoadedRecipe) -> None:
-    """The resolved recipe; it can be saved and used as one."""
+def show_recipe(console: Console, loaded: LoadedRecipe, path: Path, overrides: Sequence[str]) -> None:
+    """The resolved recipe; it can be saved and used as one, its last line being a comment."""
     from luthier.config.load import dump_resolved, resolve
 
     for line in dump_resolved(resolve(loaded), loaded.origins).splitlines():
         value, mark, origin = line.partition("  # ")
         console.print(Text.assemble(value, (mark + origin, "dim")), soft_wrap=True)
+    command = shlex.join(["luthier", "train", str(path), *overrides])
+    console.print(Text(f"# No fault found. Next: {command}", style="dim"), soft_wrap=True)
 
 
 def show_fields(console: Console, fields: Sequence[FieldWords]) -> None:

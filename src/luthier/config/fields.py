@@ -8,7 +8,7 @@ from typing import TypedDict
 
 from pydantic.fields import FieldInfo
 
-from luthier.config.problems import describe_field, leaf_fields
+from luthier.config.problems import NAMES_ELSEWHERE, describe_field, leaf_fields
 from luthier.config.recipe import Recipe
 from luthier.config.yaml_source import write_value
 from luthier.errors import InputError
@@ -36,6 +36,16 @@ def recipe_fields(selection: str | None = None) -> list[FieldWords]:
         hint = f"Did you mean '{near[0]}'?" if near else f"Sections: {', '.join(Recipe.model_fields)}."
         raise InputError(f"A recipe has no section or field '{selection}'. {hint}")
     return [_in_words(name, found) for name, found in chosen.items()]
+
+
+def field_like(word: str) -> str | None:
+    """The dotted name of the field that a word means, here or in another trainer: ``lr`` → ``train.learning_rate``."""
+    names = list(leaf_fields(Recipe))
+    by_leaf = {name.rpartition(".")[2]: name for name in reversed(names)}
+    if word in names or word in by_leaf or word in NAMES_ELSEWHERE:
+        return word if word in names else by_leaf.get(word) or NAMES_ELSEWHERE[word]
+    near = get_close_matches(word, [*names, *by_leaf], n=1, cutoff=0.8)
+    return by_leaf.get(near[0], near[0]) if near else None
 
 
 def _in_words(name: str, fields: Sequence[FieldInfo]) -> FieldWords:

@@ -28,6 +28,8 @@ __all__ = ["LoadedRecipe", "dump_resolved", "load_recipe", "recipe_schema", "res
 
 OVERRIDE = "override"
 DEFAULT = "default"
+DATA_SUFFIXES = (".jsonl", ".ndjson", ".csv", ".tsv", ".parquet", ".arrow", ".txt", ".md")
+"""Never recipes. JSON may be one: it is YAML."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,11 @@ def _read_file(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str], list[str
         ) from None
     except OSError as error:
         raise RecipeError([f"{path} cannot be read: {error.strerror}."], where=str(path)) from error
+    if path.name.removesuffix(".gz").endswith(DATA_SUFFIXES):
+        raise RecipeError(
+            [f"{path} is a data file. A recipe is a YAML file that names it: data: {{train: {path.name}}}"],
+            where=str(path),
+        )
     source = read_yaml(text)
     problems = [f"{path}:{line}: {words}" for line, words in source.problems]
     if source.problems and source.data is None:

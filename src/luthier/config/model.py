@@ -13,7 +13,8 @@ class ModelSection(Section):
     """The base model."""
 
     name: str
-    """A name that `luthier models list` knows, a local folder in Hugging Face layout, or a hub id."""
+    """A name that `luthier models list` knows, a folder in Hugging Face layout (beside the recipe or in the current folder), or a
+    hub id."""
 
     revision: str | None = None
     """Commit, tag or branch of a hub model; None takes the newest."""

@@ -10,6 +10,7 @@ from typing import Any, cast
 from luthier.config.yaml_source import KeyPath
 
 BUILT_IN_DATA = "demo:"
+MODEL_FILE = "config.json"
 
 
 def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> None:
@@ -25,7 +26,9 @@ def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> 
             continue
         at: KeyPath = (section, key)
         found: Any = cast("dict[str, Any]", values)[key]
-        if isinstance(found, str) and is_path(found):
+        if (section, key) == ("model", "name") and isinstance(found, str):
+            values[key] = _model(found, base_of(at))
+        elif isinstance(found, str) and is_path(found):
             values[key] = _absolute(found, base_of(at))
         elif isinstance(found, (list, tuple)):
             items = cast("list[Any]", found)
@@ -44,8 +47,16 @@ def _is_template_file(text: str) -> bool:
 
 
 def _is_model_folder(text: str) -> bool:
-    """A bare ``a/b`` may be a hub id; a folder beside the recipe is written ``./b``."""
     return text.startswith(("./", "../", "~"))
+
+
+def _model(text: str, base: Path) -> str:
+    """A bare ``b`` or ``a/b`` may be a name or a hub id: it is a folder where there is one, beside the recipe or here."""
+    if _is_model_folder(text):
+        return _absolute(text, base)
+    return next(
+        (_absolute(text, folder) for folder in (base, Path.cwd()) if (folder / text / MODEL_FILE).is_file()), text
+    )
 
 
 def _is_task_file(text: str) -> bool:

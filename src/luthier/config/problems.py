@@ -5,7 +5,9 @@ Every sentence is built from the section's own fields (type, bounds, documentati
 
 from __future__ import annotations
 
+import re
 import types
+import unicodedata
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
@@ -141,12 +143,32 @@ def _sentence(place: _Place, details: ErrorDetails, model: type[BaseModel], data
     if details["type"] == "value_error":
         return f"{name}: {details.get('ctx', {}).get('error', details['msg'])}"
     value = _value_at(data, place.path)
-    sentence = f"{name}: expected {_expected(place)}, found {_found(value)}."
+    if details["type"] == "string_pattern_mismatch":
+        return f"{name}: {_found(value)} cannot be used. {_documentation(place)}{_fitting(value, details)}"
+    sentence = f"{name}: expected {_expected(place)}, found {_found(value)}.{_as_section(place, value)}"
     choices = [str(c) for a in _leaves(place) if get_origin(a) is Literal for c in get_args(a)]
     near = get_close_matches(value, choices, n=1) if isinstance(value, str) else []
-    if near:
-        return f"{sentence} Did you mean '{near[0]}'?"
-    return f"{sentence} {_documentation(place)}" if details["type"] == "string_pattern_mismatch" else sentence
+    return f"{sentence} Did you mean '{near[0]}'?" if near else sentence
+
+
+def _fitting(value: Any, details: ErrorDetails) -> str:
+    """The same word with dashes in place of what a pattern refuses, where that is enough."""
+    plain = unicodedata.normalize("NFKD", str(value)).encode("ascii", "ignore").decode()
+    proposal = re.sub(r"[^A-Za-z0-9._-]+", "-", plain).strip("-._")
+    fits = re.search(details.get("ctx", {}).get("pattern", "$^"), proposal)
+    return f" For instance: {proposal}" if fits else ""
+
+
+def _as_section(place: _Place, value: Any) -> str:
+    """How a lone word that stands where a section belongs is meant, if it can be told."""
+    if not place.sections or not isinstance(value, str):
+        return ""
+    key = str(place.path[-1])
+    tags = {tag for section in place.sections for tag in _tags(section)} if len(place.sections) > 1 else set[str]()
+    needed = [name for section in place.sections for name, field in section.model_fields.items() if field.is_required()]
+    if value in tags:
+        return f" Write {key}: {{kind: {value}}}"
+    return f" Write {key}: {{{needed[0]}: {value}}}" if needed and not tags else ""
 
 
 def _documentation(place: _Place) -> str:

@@ -94,7 +94,7 @@ def read_yaml(text: str) -> SourceText:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         words = ", ".join(part for part in (error.problem, error.context) if part)
-        source.problems.append((mark.line + 1 if mark else 1, f"not valid YAML: {words}."))
+        source.problems.append((mark.line + 1 if mark else 1, f"not valid YAML: {words}.{_hint(error)}"))
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         source.problems.append((line, f"not valid YAML: character #x{error.character:04x} is not allowed in YAML."))
@@ -102,6 +102,26 @@ def read_yaml(text: str) -> SourceText:
         if loader is not None:
             loader.dispose()
     return source
+
+
+HINTS: Mapping[str, str] = {
+    r"'\\t'": "The line is indented with a tab; YAML takes spaces only.",
+    r"mapping values are not allowed": "Is the line indented further than the one above? A value with ': ' in it needs quotes.",
+    r"expected <block end>": "The line is indented otherwise than those it belongs to.",
+    r"found character|scanning an alias|undefined alias": "A value that begins with a sign such as @, %, & or * needs quotes.",
+    r"parsing a flow (mapping|sequence)": "The bracket that opens in line {line} is not closed, or a comma is missing.",
+    r"scanning a quoted scalar": "The quote that opens in line {line} is not closed.",
+}
+"""What PyYAML's words usually mean, by what stands in them; the first that fits counts."""
+
+
+def _hint(error: yaml.MarkedYAMLError) -> str:
+    words = f"{error.problem} {error.context}"
+    opened = error.context_mark or error.problem_mark
+    for found, hint in HINTS.items():
+        if re.search(found, words):
+            return " " + hint.format(line=opened.line + 1 if opened else 1)
+    return ""
 
 
 def _value(loader: _Loader, node: yaml.Node, path: KeyPath, source: SourceText, active: frozenset[int]) -> Any:

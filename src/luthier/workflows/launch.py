@@ -10,7 +10,7 @@ from luthier.errors import InputError
 from luthier.runs.claim import refuse_running, refuse_taken_name
 from luthier.runs.folder import RunFolder
 from luthier.runs.launch import Launched, launch
-from luthier.training.trackers import require_sinks
+from luthier.workflows.check_recipe import require_inputs
 
 
 def launch_training(recipe: LoadedRecipe, overrides: Sequence[str] = (), *, overwrite: bool = False) -> Launched:
@@ -27,8 +27,8 @@ def launch_training(recipe: LoadedRecipe, overrides: Sequence[str] = (), *, over
     if recipe.path is None:
         raise InputError("A detached run reads its recipe from a file; this one was given as a mapping.")
     run = resolve(recipe).run
-    require_sinks(run.sinks)
     refuse_taken_name(run.path, overwrite)
+    require_inputs(recipe)
     return launch(["train", str(recipe.path), *overrides, *(["--overwrite"] if overwrite else [])], run.path)
 
 

@@ -37,7 +37,8 @@ from luthier.types import Check
 from luthier.units import format_count
 from luthier.workflows.assemble import BuiltModel, Inputs, build_model, build_trainee, read_inputs
 from luthier.workflows.before_training import BaseAnswers, check_data, preflight, stop_test_answers
-from luthier.workflows.evaluate import EvaluationResult, evaluate, find_tasks
+from luthier.workflows.check_recipe import require_inputs
+from luthier.workflows.evaluate import EvaluationResult, evaluate
 from luthier.workflows.finish import finish
 from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_failed
 from luthier.workflows.sample_answers import SampleAnswers
@@ -117,10 +118,9 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     began = time.perf_counter()
     reporter = reporter or Silent()
     resolved = resolve(recipe)
-    require_sinks(resolved.run.sinks)
-    find_tasks(resolved.evaluate.tasks)
     path = resolved.run.path
     refuse_taken_name(path, overwrite)
+    require_inputs(recipe)
     reporter.stage("Read model config, tokenizer and data")
     inputs = read_inputs(resolved, reporter)
     data_checks = check_data(inputs)

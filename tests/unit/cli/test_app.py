@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from luthier import __version__
 from luthier.cli.app import VERBS, main
 from luthier.cli.dispatch import Outcome, dispatch
+from luthier.config.load import load_recipe
 from luthier.errors import CheckFailedError, Interrupted, RunError
 
 CLI = Path(__file__).parents[3] / "src" / "luthier" / "cli"
@@ -59,6 +61,13 @@ def test_help_is_there_at_once_and_names_every_verb() -> None:
     assert min(seconds) <= 0.3
 
 
+def test_help_of_a_verb_by_word(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["help", "train"]) == 0
+    by_word = capsys.readouterr().out
+    assert main(["train", "--help"]) == 0
+    assert capsys.readouterr().out == by_word
+
+
 def test_help_and_light_verbs_import_no_heavy_library(tmp_path: Path) -> None:
     code = (
         "import sys; from luthier.cli.app import main; main(['--help']); assert 'rich' not in sys.modules;"
@@ -89,6 +98,10 @@ def test_every_verb_has_help_and_a_short_file(name: str, capsys: pytest.CaptureF
         (["trian"], "There is no command 'trian'. Did you mean 'train'?"),
         (["--versoin"], "There is no option '--versoin'. Did you mean '--version'?"),
         (["sing"], "Commands: demo, train"),
+        (["a.yaml"], "Did you mean 'luthier train a.yaml'?"),
+        (["train", "a.yaml", "--epochs", "1"], "Values of the recipe have no dashes: train.epochs=…"),
+        (["train", "a.yaml", "--train.learning-rate=1"], "have no dashes: train.learning_rate=…"),
+        (["recipe", "check", "--lr=1"], "have no dashes: train.learning_rate=…"),
         (["train", "--overwrit", "x"], "No such option: --overwrit. Did you mean --overwrite?"),
         (["runs", "--jsno"], "Did you mean --json?"),
         (["recipe", "chek", "x"], "Did you mean 'check'"),
@@ -175,9 +188,12 @@ def test_sigterm_ends_with_143_and_the_handler_is_put_back(verb: Callable[..., i
 
 def test_recipe_check_and_schema(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "r.yaml"
-    path.write_text("model: {name: m}\ndata: {train: a.jsonl}\nrun: {name: r}\n")
+    path.write_text("model: {name: smollm2-135m-instruct}\ndata: {train: a.jsonl}\nrun: {name: r}\n")
+    (tmp_path / "a.jsonl").write_text('{"text": "a"}\n')
     assert main(["recipe", "check", str(path), "train.epochs=1"]) == 0
     text = capsys.readouterr().out
+    assert text.splitlines()[-1] == f"# No fault found. Next: luthier train {path} train.epochs=1"
+    assert load_recipe(yaml.safe_load(text)).recipe.train.epochs == 1, "what is shown is a recipe"
     assert "  epochs: 1.0  # override" in text
     assert f"  train: [{tmp_path}/a.jsonl]  # r.yaml:2" in text
     assert main(["recipe", "check", str(path), "--json"]) == 0

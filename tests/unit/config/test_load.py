@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.config import FullSection, LoraSection, Recipe
+from luthier.config import FullSection, LoraSection, Recipe, TrainSection
+from luthier.config.fields import field_like
 from luthier.config.load import dump_resolved, load_recipe, resolve
 from luthier.errors import RecipeError
 
@@ -140,9 +141,71 @@ def test_every_kind_of_fault_has_our_own_words(section: str, values: dict[str, A
 
 
 def test_section_of_a_wrong_type() -> None:
-    assert problems_of(MINIMAL | {"adapter": "lora"}) == [
-        "adapter: expected a section with the keys kind, rank, alpha, dropout, target_modules, found 'lora'."
+    assert problems_of(MINIMAL | {"adapter": "none", "model": "m", "train": "x"}) == [
+        "model: expected a section with the keys name, revision, attention, chat_template, found 'm'. Write model: {name: m}",
+        "adapter: expected a section with the keys kind, rank, alpha, dropout, target_modules, found 'none'. "
+        "Write adapter: {kind: none}",
+        f"train: expected a section with the keys {', '.join(TrainSection.model_fields)}, found 'x'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "proposal"),
+    [("my run", "my-run"), ("Käse & Wein", "Kase-Wein"), ("../x", "x"), ("run/1", "run-1"), ("日本", None)],
+)
+def test_a_run_name_that_cannot_be_a_folder_comes_with_one_that_can(name: str, proposal: str | None) -> None:
+    (found,) = problems_of(with_section("run", name=name))
+    assert found.startswith(f"run.name: '{name}' cannot be used. Name of the run")
+    assert found.endswith(f"For instance: {proposal}") is (proposal is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("model:\n\tname: a\n", "indented with a tab"),
+        ("data:\n  train: a\n   limit: 3\n", "Is the line indented further than the one above?"),
+        ("data:\n  train: a\n limit: 3\n", "indented otherwise than those it belongs to"),
+        ("model: {name: a\n", "The bracket that opens in line 1 is not closed"),
+        ('run: {name: a}\nmodel: {name: "a}\n', "The quote that opens in line 2 is not closed"),
+        ("data: {train: *.jsonl}\n", "needs quotes"),
+        ("data: {train: @a}\n", "needs quotes"),
+    ],
+)
+def test_broken_yaml_says_what_it_may_be(tmp_path: Path, text: str, hint: str) -> None:
+    assert hint in problems_of(write(tmp_path, text))[0]
+
+
+def test_data_in_place_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"text": "a"}\n{"text": "b"}\n')
+    (found,) = problems_of(tmp_path / "rows.jsonl")
+    assert "is a data file. A recipe is a YAML file that names it: data: {train: rows.jsonl}" in found
+
+
+@pytest.mark.parametrize(
+    ("word", "field"),
+    [
+        ("epochs", "train.epochs"),
+        ("epoch", "train.epochs"),
+        ("lr", "train.learning_rate"),
+        ("train.learning_rat", "train.learning_rate"),
+        ("lora_r", "adapter.rank"),
+        ("detach", None),
+    ],
+)
+def test_the_field_that_a_word_means(word: str, field: str | None) -> None:
+    assert field_like(word) == field
+
+
+def test_a_model_folder_beside_the_recipe_or_here_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a run could not be resumed, nor talked with, from another folder."""
+    for folder in ("recipes/mine", "work/here", "work/org/both", "recipes/org/both"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path / "work")
+    for name, folder in (("mine", "recipes/mine"), ("here", "work/here"), ("org/both", "recipes/org/both")):
+        path = write(tmp_path / "recipes", f"model: {{name: {name}}}\ndata: {{train: a}}\nrun: {{name: r}}\n")
+        assert load_recipe(path).recipe.model.name == str(tmp_path / folder)
+    assert load_recipe(MINIMAL | {"model": {"name": "here"}}).recipe.model.name == str(tmp_path / "work" / "here")
 
 
 def test_keys_of_another_adapter_kind_are_explained() -> None:
