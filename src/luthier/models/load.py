@@ -70,7 +70,7 @@ def find_model(name: str, revision: str | None = None, reporter: Reporter | None
         return ModelSource(name, row.hub, revision)
     if name.startswith((".", "/", "~")) or name.count("/") != 1:
         raise ModelError(
-            f"No model '{name}': neither a name of `luthier models list`, nor a folder, nor a hub id (owner/name). {_known()}"
+            f"No model '{name}': neither a built-in name, nor a folder, nor a hub id (owner/name). {_known()}"
         )
     _read_config(name, revision)
     return ModelSource(name, name, revision)
