@@ -65,9 +65,9 @@ def show_rules(console: Console, rules: Sequence[RuleWords], *, in_full: bool) -
         if in_full:
             for word, text in (("Why", rule.hurts), ("Do", rule.do), ("How", rule.more), ("Needs", rule.needs)):
                 if text:
-                    console.print(Padding(f"{word}: {text}", INDENT))
+                    console.print(Padding(f"{word}: {text}", INDENT, expand=False))
             if rule.kinds:
-                console.print(Padding(f"Only for: {', '.join(rule.kinds)}", INDENT))
+                console.print(Padding(f"Only for: {', '.join(rule.kinds)}", INDENT, expand=False))
     if not in_full:
         console.print(
             "Next:   luthier data rules RULE explains one; luthier data check FILE --rule RULE asks it", soft_wrap=True
@@ -85,11 +85,13 @@ def _show_finding(console: Console, finding: Finding) -> None:
     head = Text.assemble((f"{finding.severity:<9}", STYLES[finding.severity]), (f"{finding.rule:<22}", "bold"), rows)
     head.rstrip()
     console.print(head, soft_wrap=True)
-    console.print(Padding(finding.message, INDENT))
+    console.print(Padding(finding.message, INDENT, expand=False))
     seen = [str(finding.rows[0])] if finding.rows else []
     if finding.example:
         seen.append(finding.example)
     if seen:
         # A place stays in one piece, to be clicked on or copied.
         console.print(Text(f"{' ' * INDENT[3]}{': '.join(seen)}", style="dim"), soft_wrap=True)
-    console.print(Padding(f"→ {finding.fix}" if "utf" in console.encoding.lower() else f"-> {finding.fix}", INDENT))
+    console.print(
+        Padding(f"→ {finding.fix}" if "utf" in console.encoding.lower() else f"-> {finding.fix}", INDENT, expand=False)
+    )

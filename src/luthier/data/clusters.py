@@ -36,6 +36,7 @@ _LEAST_MEAN_SIZE = 10
 _STARTS = 4
 _MOST_ROUNDS = 40
 _NUM_WORDS = 5
+_SHORT_WORD = 4
 _LIKE = 0.2
 """Cosine from which on two texts are about a like thing."""
 _FEW_LIKE, _MANY_LIKE = 3, 10
@@ -218,8 +219,10 @@ def _cluster(
 
 def _leading_words(weights: Floats, inside: NDArray[np.bool_], terms: Sequence[str]) -> tuple[str, ...]:
     lead = weights[inside].mean(axis=0) - (weights[~inside].mean(axis=0) if (~inside).any() else 0)
-    order: list[int] = np.argsort(-lead, kind="stable")[:_NUM_WORDS].tolist()
-    return tuple(terms[i] for i in order if lead[i] > 0)
+    order: list[int] = np.argsort(-lead, kind="stable")[: 3 * _NUM_WORDS].tolist()
+    leading = [terms[i] for i in order if lead[i] > 0]
+    # Short words mostly say how something is said, not what.
+    return tuple(sorted(leading, key=lambda term: term.isascii() and len(term) < _SHORT_WORD)[:_NUM_WORDS])
 
 
 def _terms(text: str) -> list[str]:

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from luthier.errors import DataError, InputError
+from luthier.errors import DataError, InputError, ModelError
 from luthier.workflows import data_check as module
 from luthier.workflows.data_check import data_check
+from tests.tiny import tiny_tokenizer
 from tests.unit.data.lint.rows import clean_rows
 
 
@@ -124,3 +125,89 @@ def test_ten_thousand_rows_are_fast(tmp_path: Path):
     result = data_check([path])
     assert result.num_rows == 10_000
     assert time.process_time() - started < 8  # 480 s for a million rows would allow 4.8; slack for slow machines
+
+
+def pairs(count: int) -> list[dict[str, object]]:
+    rows = clean(count)
+    return [{"prompt": r["prompt"], "chosen": r["completion"], "rejected": f"No. {i}."} for i, r in enumerate(rows)]
+
+
+def test_preference_pairs_are_asked_the_rules_that_apply(tmp_path: Path):
+    rows = pairs(500)
+    rows[3]["rejected"] = rows[3]["chosen"]
+    result = data_check([write(tmp_path / "pairs.jsonl", rows)])
+    assert result.kinds == {"preference": 500}
+    found = {finding.rule: finding for finding in result.findings}
+    assert found["identical_pair"].rows[0].line == 4
+    assert found["length_bias"].severity == "warning"
+    not_run = dict(result.not_run)
+    assert not_run["conflicting_answers"] == "is for conversations"
+    assert "identical_pair" in result.rules
+    assert result.verdict.startswith(
+        "500 preference pairs. Fit for training, at a cost in quality: identical pair (1 row)"
+    )
+
+
+def test_labels_of_kto_and_classes_are_read(tmp_path: Path):
+    rows = clean(500)
+    kto = [{**row, "label": i % 2 == 0} for i, row in enumerate(rows)]
+    kto.append({**kto[0], "label": False})
+    result = data_check([write(tmp_path / "kto.jsonl", kto)])
+    assert (result.kinds, [f.rule for f in result.findings]) == ({"kto": 501}, ["conflicting_preferences"])
+    classes = [{"text": row["prompt"], "label": "ab"[i % 2]} for i, row in enumerate(rows)]
+    classes.append({"text": rows[0]["prompt"], "label": "b"})
+    result = data_check([write(tmp_path / "classes.jsonl", classes)])
+    assert (result.kinds, [f.rule for f in result.findings]) == ({"classification": 501}, ["conflicting_labels"])
+
+
+def test_a_file_that_is_both_is_read_as_asked(tmp_path: Path):
+    rows = [{"instruction": r["prompt"], "output": r["chosen"], **r} for r in pairs(120)]
+    for row in rows:
+        del row["prompt"]
+    path = write(tmp_path / "both.jsonl", rows)
+    assert data_check([path]).kinds == {"chat": 120}
+    assert data_check([path], format="preference").kinds == {"preference": 120}
+    with pytest.raises(DataError, match="no row has an answer and a label"):
+        data_check([path], format="kto")
+
+
+def test_rules_can_be_skipped(tmp_path: Path):
+    result = data_check([write(tmp_path / "rows.jsonl", clean(50) * 2)], skip=["duplicate_rows", "few_rows"])
+    assert {"duplicate_rows", "few_rows"}.isdisjoint(f.rule for f in result.findings)
+    assert dict(result.not_run)["duplicate_rows"] == "skipped"
+    with pytest.raises(InputError, match="Did you mean 'few_rows'"):
+        data_check([tmp_path / "rows.jsonl"], skip=["few_row"])
+
+
+def test_rows_of_evaluation_sets_are_found(tmp_path: Path):
+    rows = clean(500)
+    held_out = write(tmp_path / "eval.jsonl", [{"question": rows[6]["prompt"], "answer": "42"}])
+    path = write(tmp_path / "rows.jsonl", rows)
+    (finding,) = data_check([path], against=[held_out], rules=["contamination"]).findings
+    assert (finding.severity, finding.rows[0].line, finding.example) == ("error", 7, f"the prompt equals {held_out}:1")
+    mapped = write(tmp_path / "mapped.jsonl", [{"q": r["prompt"], "a": r["completion"]} for r in rows])
+    columns = {"prompt": "q", "completion": "a"}
+    assert data_check([mapped], columns=columns, against=[held_out], rules=["contamination"]).findings[0].num_rows == 1
+    broken = write(tmp_path / "broken.jsonl", [{"question": "x", "answer": "y"}, {"question": 7}])
+    with pytest.raises(DataError, match="could not be looked for"):
+        data_check([path], against=[broken])
+    with pytest.raises(InputError, match="needs evaluation sets"):
+        data_check([path], rules=["contamination"])
+
+
+def test_a_folder_with_a_tokenizer_alone_will_do(tmp_path: Path):
+    tiny_tokenizer().save_pretrained(tmp_path / "tokenizer")
+    rows = [{"prompt": f"{i}?", "completion": f"<think>So {i}.</think>{i}."} for i in range(120)]
+    result = data_check(
+        [write(tmp_path / "rows.jsonl", rows)],
+        tokenizer=str(tmp_path / "tokenizer"),
+        rules=["thinking", "template_refuses"],
+    )
+    assert (result.rules, result.findings) == (("thinking", "template_refuses"), ())
+    with pytest.raises(ModelError, match="No model"):
+        data_check([tmp_path / "rows.jsonl"], tokenizer=str(tmp_path / "nothing"))
+
+
+def test_what_fails(tmp_path: Path):
+    result = data_check([write(tmp_path / "rows.jsonl", clean(250) * 2)], rules=["duplicate_rows"])
+    assert [result.fails(on) for on in ("error", "warning", "never")] == [False, True, False]

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from luthier.data.contamination import ContaminatedRows, ContaminationIndex
 
 
+_SHOWN = 240
+"""The place of the evaluation row is to be read whole."""
+
+
 class Contamination(NeedyRule):
     """The rule."""
 
@@ -71,6 +75,7 @@ class _Matches:
                 "equal): their score would measure memory.",
                 "Remove them from training: luthier data decontaminate.",
                 same[min(same)].words,
+                most=_SHOWN,
             )
         if runs:
             yield finding(
@@ -81,6 +86,7 @@ class _Matches:
                 "Look at them: quotations and shared passages may stay, questions and answers should not.",
                 runs[min(runs)].words,
                 severity="warning",
+                most=_SHOWN,
             )
 
 

@@ -39,8 +39,8 @@ class _Compared:
         self._numbers: array[int] = array("q")
 
     def see(self, row: LintRow) -> None:
-        if row.content_hash not in self._seen:  # exact duplicates are another rule's
-            self._seen.add(row.content_hash)
+        if row.words_hash not in self._seen:  # exact duplicates are another rule's
+            self._seen.add(row.words_hash)
             self._store.add(row.words.compared)
             self._numbers.append(row.number)
 

@@ -103,16 +103,26 @@ class LintRow:
 
     @cached_property
     def words(self) -> Content:
-        """The row normalised, for comparisons; both answers of a pair."""
+        """The row normalised, for comparisons; both answers of a pair, no class."""
+        if isinstance(self.item, ClassifiedText):
+            return Content(Document(self.item.text))
         if isinstance(self.item, PreferencePair):
             return Content(Conversation((*self.item.prompt, *self.item.chosen, *self.item.rejected)))
         return Content(self.spoken)
 
     @cached_property
+    def words_hash(self) -> int:
+        """Equal for rows of equal words."""
+        return hash_of(self.words.content_key)
+
+    @cached_property
     def content_hash(self) -> int:
-        """Equal for rows of equal words (and verdict)."""
-        verdict = f"\n{self.item.is_good}" if isinstance(self.item, LabelledAnswer) else ""
-        return hash_of(self.words.content_key + verdict)
+        """Equal for rows of equal words and, where there is one, equal verdict or class."""
+        if isinstance(self.item, LabelledAnswer):
+            return hash_of(f"{self.words_hash} {self.item.is_good}")
+        if isinstance(self.item, ClassifiedText):
+            return hash_of(f"{self.words_hash} {self.item.label}")
+        return self.words_hash
 
     @cached_property
     def prompt_hash(self) -> int:

@@ -165,11 +165,18 @@ class _Tally:
 
 
 def finding(
-    rule: Rule, rows: tuple[Source, ...], num_rows: int, message: str, fix: str, example: str = "", **changes: Severity
+    rule: Rule,
+    rows: tuple[Source, ...],
+    num_rows: int,
+    message: str,
+    fix: str,
+    example: str = "",
+    *,
+    severity: Severity | None = None,
+    most: int = _EXAMPLE_LENGTH,
 ) -> Finding:
-    """A finding of a rule; `severity` may be given where it is not the rule's."""
-    severity = changes.get("severity", rule.severity)
-    return Finding(rule.name, severity, rows, message, fix, num_rows, shown(example))
+    """A finding of a rule; `severity` may be given where it is not the rule's, `most` where the example needs more room."""
+    return Finding(rule.name, severity or rule.severity, rows, message, fix, num_rows, shown(example, most))
 
 
 def count_of(count: int, total: int) -> str:

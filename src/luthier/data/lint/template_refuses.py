@@ -1,5 +1,4 @@
-"""Finds: rows that the model's chat template refuses: a system message where it takes none (Gemma 2), roles that do not
-alternate, tool calls that it cannot show.
+"""Finds: rows that the model's chat template refuses: roles that do not alternate, tool calls that it cannot show.
 
 Hurts: training stops there; tools that go on instead train on something else than the model will be asked with.
 Do: repair the rows (``role_order`` says how), or choose another template.

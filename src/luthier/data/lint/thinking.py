@@ -1,8 +1,8 @@
 """Finds: thinking that the chat template deletes: blocks that are in the rows and not in what is trained.
 
-Hurts: the model is trained to give the answer without the reasoning that led to it, and the tokens that you paid for
-are gone. Templates of reasoning models (R1, Qwen 3) delete the thinking of all turns but the last: Luthier learns each
-turn as it is generated and so keeps them, most other trainers do not.
+Hurts: the model is trained to give the answer without the reasoning that led to it, and the tokens that you paid for are
+gone. R1's template deletes thinking in every turn; Qwen 3's in all turns but the last: Luthier learns each turn as it is
+generated and so keeps those, most other trainers do not.
 Do: choose a template that shows thinking (model.chat_template), or write it into the answer.
 
 A sample of at most 200 rows with thinking is rendered.

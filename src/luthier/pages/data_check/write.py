@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from luthier import __version__
+from luthier.data.lint.diversity import Diversity
 from luthier.errors import InputError
 from luthier.pages.page import render_page
 from luthier.runs.atomic import write_text
@@ -28,6 +29,15 @@ class CheckedFile(Protocol):
     def why(self) -> str: ...  # noqa: D102
 
 
+class NotRun(Protocol):
+    """A rule that was not asked, and why."""
+
+    @property
+    def rule(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+
+
 class Result(Protocol):
     """What `workflows.data_check` hands back."""
 
@@ -37,6 +47,10 @@ class Result(Protocol):
     def num_rows(self) -> int: ...  # noqa: D102
     @property
     def rules(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def not_run(self) -> Sequence[NotRun]: ...  # noqa: D102
+    @property
+    def diversity(self) -> Sequence[Diversity]: ...  # noqa: D102
     @property
     def findings(self) -> Sequence[Finding]: ...  # noqa: D102
     @property
@@ -60,6 +74,8 @@ def write_data_check(path: Path, result: Result) -> None:
         "files": result.files,
         "num_rows": f"{result.num_rows:,}",
         "rules": result.rules,
+        "not_run": result.not_run,
+        "diversity": result.diversity,
         "findings": result.findings,
         "counts": result.counts,
         "verdict": result.verdict,
