@@ -28,6 +28,7 @@ COMMANDS: dict[str, SubCommand] = {
     "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
     "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
     "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),
+    "mix": SubCommand("luthier.cli.data_mix", "One file from several, by shares or numbers of rows."),
     "redact": SubCommand("luthier.cli.data_redact", "Rows without personal data and secrets."),
     "decontaminate": SubCommand("luthier.cli.data_decontaminate", "Rows without those that evaluation sets have too."),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.console import Console
 from luthier.cli.columns import Columns, Format, read_columns
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
+
+if TYPE_CHECKING:
+    from luthier.workflows.data_decontaminate import DecontaminateResult
 
 
 def decontaminate(
@@ -40,20 +43,20 @@ def decontaminate(
         result = data_decontaminate(
             [source], out, against, run_words=run_words or None, format=format, columns=columns, reporter=reporter
         )
+    return Outcome(result.to_json(), lambda console: _show(console, result))
 
-    def show(console: Console) -> None:
-        gone = result.num_read - result.num_kept
-        console.print(f"{result.path}: {result.num_kept:,} of {result.num_read:,} rows", soft_wrap=True)
+
+def _show(console: Console, result: DecontaminateResult) -> None:
+    gone = result.num_read - result.num_kept
+    console.print(f"{result.path}: {result.num_kept:,} of {result.num_read:,} rows", soft_wrap=True)
+    console.print(
+        f"{result.dropped}: {gone:,} rows that {result.num_met:,} of {result.num_evaluation:,} evaluation rows have too "
+        f"({result.counts['equal']:,} equal, {result.counts['near']:,} nearly, {result.counts['run']:,} by a run of words)",
+        soft_wrap=True,
+    )
+    if result.num_without_layout:
         console.print(
-            f"{result.dropped}: {gone:,} rows that {result.num_met:,} of {result.num_evaluation:,} evaluation rows have too "
-            f"({result.counts['equal']:,} equal, {result.counts['near']:,} nearly, {result.counts['run']:,} by a run of words)",
+            f"  {result.num_without_layout:,} evaluation rows fit no known layout and were compared by every text in them",
             soft_wrap=True,
         )
-        if result.num_without_layout:
-            console.print(
-                f"  {result.num_without_layout:,} evaluation rows fit no known layout and were compared by every text in them",
-                soft_wrap=True,
-            )
-        console.print(f"Next: luthier data check {result.path}", soft_wrap=True)
-
-    return Outcome(result.to_json(), show)
+    console.print(f"Next: luthier data check {result.path}", soft_wrap=True)

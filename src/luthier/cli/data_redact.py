@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -12,6 +12,9 @@ from luthier.cli.columns import Columns, Format, read_columns
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
 from luthier.errors import InputError
+
+if TYPE_CHECKING:
+    from luthier.workflows.data_redact import RedactResult
 
 
 def redact(
@@ -71,24 +74,22 @@ def redact(
             columns=columns,
             reporter=reporter,
         )
+    return Outcome(result.to_json(), lambda console: _show(console, result))
 
-    def show(console: Console) -> None:
-        console.print(f"{result.path}: {result.num_changed:,} of {result.num_rows:,} rows changed", soft_wrap=True)
-        for name, count in result.counts.items():
-            console.print(f"  {count:>7,}  {name}")
-        if not result.counts:
-            console.print("  nothing was found")
-        if result.num_tags_for_fakes:
-            console.print(
-                f"  {result.num_tags_for_fakes:,} places have a tag: no fake was left or safe", soft_wrap=True
-            )
-        for name, kinds in result.elsewhere.items():
-            found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
-            console.print(
-                f"  left in column '{name}', which is not read: {found} (--all-columns replaces them)", soft_wrap=True
-            )
-        if result.ledger:
-            console.print(f"{result.ledger}: what was replaced, with the values; keep it secret", soft_wrap=True)
-        console.print(f"Next: luthier data check {result.path}", soft_wrap=True)
 
-    return Outcome(result.to_json(), show)
+def _show(console: Console, result: RedactResult) -> None:
+    console.print(f"{result.path}: {result.num_changed:,} of {result.num_rows:,} rows changed", soft_wrap=True)
+    for name, count in result.counts.items():
+        console.print(f"  {count:>7,}  {name}")
+    if not result.counts:
+        console.print("  nothing was found")
+    if result.num_tags_for_fakes:
+        console.print(f"  {result.num_tags_for_fakes:,} places have a tag: no fake was left or safe", soft_wrap=True)
+    for name, kinds in result.elsewhere.items():
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.items())
+        console.print(
+            f"  left in column '{name}', which is not read: {found} (--all-columns replaces them)", soft_wrap=True
+        )
+    if result.ledger:
+        console.print(f"{result.ledger}: what was replaced, with the values; keep it secret", soft_wrap=True)
+    console.print(f"Next: luthier data check {result.path}", soft_wrap=True)

@@ -127,17 +127,10 @@ def data_clean(
                 unfit.add(read)
         unfit.require_none(account.num_read + unfit.count)
         account.ledger.end()
-    return CleanResult(
-        path,
-        ledger,
-        dropped,
-        tuple(repair.name for repair in chosen),
-        account.num_read,
-        account.num_changed,
-        dict(account.changes.most_common()),
-        dict(account.drops.most_common()),
-        tuple(account.left.values()),
-    )
+    tried = tuple(repair.name for repair in chosen)
+    changes, drops = dict(account.changes.most_common()), dict(account.drops.most_common())
+    left = tuple(account.left.values())
+    return CleanResult(path, ledger, dropped, tried, account.num_read, account.num_changed, changes, drops, left)
 
 
 def _cleaned(

@@ -123,12 +123,12 @@ def data_convert(
     with row_files([path]) as (out,):
         for file in files:
             for read in read_again(file, reporter, "write"):
-                said = _say(read.item, target) if read.item is not None else Said(None)
+                said = say_item(read.item, target) if read.item is not None else Said(None)
                 if said.values is not None:
                     values = said.values
                     if layout == "prompt_completion" and account.is_plain:
                         values = plain_prompt(values) or values
-                    extras, _ = _extras(file, read.row.value)
+                    extras, _ = extra_columns(file, read.row.value)
                     out.write({**values, **extras}, read.row.source)
         written = out.num_rows
     formats = tuple(file.format for file in files)
@@ -143,7 +143,7 @@ def _count(files: Sequence[RecognisedFile], target: Target, layout: str, reporte
             if read.item is None:
                 unfit.add(read)
                 continue
-            said = _say(read.item, target)
+            said = say_item(read.item, target)
             for what in said.lost:
                 account.lose(what, read.row.source)
             if said.values is None:
@@ -151,13 +151,13 @@ def _count(files: Sequence[RecognisedFile], target: Target, layout: str, reporte
             account.num_said += 1
             if layout == "prompt_completion" and account.is_plain:
                 account.is_plain = plain_prompt(said.values) is not None
-            for name in _extras(file, read.row.value)[1]:
+            for name in extra_columns(file, read.row.value)[1]:
                 account.lose(f"column '{name}'", read.row.source)
     unfit.require_none(account.num_read)
     return account
 
 
-def _say(item: AnyItem, target: Target) -> Said:
+def say_item(item: AnyItem, target: Target) -> Said:
     """An item as a row; of judged answers the good one."""
     if isinstance(item, Conversation):
         return target.say(item)
@@ -178,7 +178,7 @@ def _context(messages: Sequence[Message]) -> list[Message]:
     return [replace(m, train=False) if m.role == "assistant" else m for m in messages]
 
 
-def _extras(file: RecognisedFile, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def extra_columns(file: RecognisedFile, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Columns that no layout reads, to go along as they are; and names of those that cannot."""
     extras: dict[str, Any] = {}
     lost: list[str] = []

@@ -104,16 +104,7 @@ def data_decontaminate(
     reporter.stage("Recognise")
     files = recognise_files(names, format, columns or {}, reporter)
     reporter.stage("Compare")
-    rows, unfit, num_read = ContaminatedRows(index), UnfitRows(), 0
-    for file in files:
-        for read in read_again(file, reporter, "compare"):
-            if read.item is None:
-                unfit.add(read)
-            else:
-                rows.see(num_read, read.item)
-            num_read += 1
-    unfit.require_none(num_read)
-    found = rows.found()
+    found, num_read = _compared(files, index, reporter)
     met = evaluation.values({match.source for match in found.values() if match.source})
     reporter.stage(f"Write {path}")
     with row_files([path, dropped]) as (kept, gone):
@@ -131,6 +122,22 @@ def data_decontaminate(
     return DecontaminateResult(
         path, dropped, num_read, evaluation.num_rows, evaluation.num_without_layout, counts, len(met)
     )
+
+
+def _compared(
+    files: Sequence[RecognisedFile], index: ContaminationIndex, reporter: Reporter
+) -> tuple[dict[int, Match], int]:
+    """Rows that the index has too, by number, and how many rows there are."""
+    rows, unfit, num_read = ContaminatedRows(index), UnfitRows(), 0
+    for file in files:
+        for read in read_again(file, reporter, "compare"):
+            if read.item is None:
+                unfit.add(read)
+            else:
+                rows.see(num_read, read.item)
+            num_read += 1
+    unfit.require_none(num_read)
+    return rows.found(), num_read
 
 
 def _entry(row: Row, match: Match, met: Mapping[Source, Mapping[str, Any]]) -> dict[str, Any]:
