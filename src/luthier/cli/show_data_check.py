@@ -34,7 +34,7 @@ def show_data_check(console: Console, result: DataCheckResult, page: Path | None
     console.print(Text(result.verdict, style=clean if result.passed else "bold red"), soft_wrap=True)
     if page is not None:
         console.print(f"Page: {page}", soft_wrap=True)
-    console.print(f"Next:   {_next_step(result)}", soft_wrap=True)
+    console.print(f"Next:   {result.next_step}", soft_wrap=True)
 
 
 def _show_not_run(console: Console, not_run: Sequence[NotRun]) -> None:
@@ -44,14 +44,6 @@ def _show_not_run(console: Console, not_run: Sequence[NotRun]) -> None:
         by_reason.setdefault(reason, []).append(rule)
     for reason, rules in by_reason.items():
         console.print(Text(f"Not asked: {', '.join(rules)} ({reason})", style="dim"), soft_wrap=True)
-
-
-def _next_step(result: DataCheckResult) -> str:
-    name = result.files[0].path if len(result.files) == 1 else "FILE"
-    if any(result.counts[severity] for severity in ("error", "warning")):
-        worst = next(finding for finding in result.findings if finding.severity in ("error", "warning"))
-        return f"luthier data rules {worst.rule}" if worst.rule in result.rules else f"luthier data inspect {name}"
-    return f"luthier data inspect {name}"
 
 
 def show_rules(console: Console, rules: Sequence[RuleWords], *, in_full: bool) -> None:

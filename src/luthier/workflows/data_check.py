@@ -8,6 +8,7 @@ be read at all is an error.
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -117,6 +118,23 @@ class DataCheckResult:
         sentences.append(f"{asked} asked{'' if self.findings else ', nothing to repair'}.")
         return " ".join(sentences)
 
+    @property
+    def next_step(self) -> str:
+        """The command that repairs most of what was found, or the next one where nothing is to repair."""
+        from luthier.data.clean.catalogue import REPAIRS
+
+        name = shlex.quote(self.files[0].path) if len(self.files) == 1 else "IN"
+        bad = list(dict.fromkeys(finding.rule for finding in self.findings if finding.severity != "note"))
+        if repairs := [rule for rule in bad if rule in REPAIRS]:
+            return f"luthier data clean {name} OUT.jsonl {' '.join(f'--rule {rule}' for rule in repairs)}"
+        if "contamination" in bad:
+            return f"luthier data decontaminate {name} OUT.jsonl --against EVAL"
+        if "near_duplicates" in bad:
+            return f"luthier data dedup {name} OUT.jsonl"
+        if explained := [rule for rule in bad if rule in self.rules]:
+            return f"luthier data rules {explained[0]}"
+        return f"luthier data inspect {name}"
+
     def _what(self) -> str:
         kinds = [f"{count:,} {KIND_WORDS[kind][count != 1]}" for kind, count in self.kinds.items()]
         is_simple = len(kinds) == 1 and sum(self.kinds.values()) == self.num_rows
@@ -151,6 +169,7 @@ class DataCheckResult:
             "not_run": [rule._asdict() for rule in self.not_run],
             "findings": [asdict(finding) for finding in self.findings],
             "diversity": [asdict(diversity) for diversity in self.diversity],
+            "next_step": self.next_step,
         }
 
 

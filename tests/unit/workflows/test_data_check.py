@@ -211,3 +211,21 @@ def test_a_folder_with_a_tokenizer_alone_will_do(tmp_path: Path):
 def test_what_fails(tmp_path: Path):
     result = data_check([write(tmp_path / "rows.jsonl", clean(250) * 2)], rules=["duplicate_rows"])
     assert [result.fails(on) for on in ("error", "warning", "never")] == [False, True, False]
+
+
+def test_the_next_step_repairs_what_was_found(tmp_path: Path):
+    def next_step(name: str, rows: list[dict[str, object]], **options: object) -> str:
+        return data_check([write(tmp_path / name, rows)], **options).next_step  # type: ignore[arg-type]
+
+    rows = clean(500)
+    good = tmp_path / "good.jsonl"
+    assert next_step("good.jsonl", rows) == f"luthier data inspect {good}"
+    assert next_step("few.jsonl", rows[:5]) == "luthier data rules few_rows"
+    empty = [*rows, {"prompt": "A question?", "completion": " "}]
+    assert next_step("with space.jsonl", empty) == (
+        f"luthier data clean '{tmp_path / 'with space.jsonl'}' OUT.jsonl --rule empty_answer"
+    )
+    held_out = {"against": [good], "rules": ["contamination"]}
+    assert next_step("held.jsonl", rows[:20], **held_out) == (
+        f"luthier data decontaminate {tmp_path / 'held.jsonl'} OUT.jsonl --against EVAL"
+    )
