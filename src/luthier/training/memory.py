@@ -25,6 +25,14 @@ def peak_memory_bytes(device: torch.device) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def resident_bytes() -> int:
+    """What this process holds in memory now; where the system does not say, the most that it has held."""
+    statm = Path("/proc/self/statm")
+    if statm.is_file():
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return peak_memory_bytes(torch.device("cpu"))
+
+
 def total_memory_bytes(device: torch.device) -> int:
     """Memory that the device has (CPU: the machine's, or the control group's where that is less)."""
     if device.type == "cuda":

@@ -17,6 +17,7 @@ from luthier.runs.folder import RunFolder
 from luthier.training.loop import Trainee
 from luthier.types import Check, Conversation, Message
 from luthier.workflows.assemble import BuiltModel, Inputs
+from luthier.workflows.planned import write_plan
 from luthier.workflows.recording import record_checks
 
 STEP0_ROWS = 4
@@ -48,12 +49,17 @@ def check_data(inputs: Inputs) -> list[Check]:
 
 
 def preflight(
-    folder: RunFolder, inputs: Inputs, built: BuiltModel, trainee: Trainee, reporter: Reporter
+    folder: RunFolder, inputs: Inputs, built: BuiltModel, trainee: Trainee, reporter: Reporter, *, before_bytes: int
 ) -> list[Check]:
-    """All preflight checks, recorded and reported one by one."""
+    """The memory plan, then all preflight checks, recorded and reported one by one.
+
+    Args:
+        before_bytes: What counted as used before the model was loaded.
+    """
     rows = sorted(range(len(inputs.data.train)), key=lambda i: (inputs.data.train.lengths[i], i))[:STEP0_ROWS]
     examples = [inputs.data.train[i] for i in rows]
     largest = trainee.feed.largest_batch(inputs.total_steps)
+    write_plan(folder, inputs, largest, before_bytes, reporter)
     vocab = inputs.model_config.get_text_config().vocab_size
     engine = make_engine(inputs, built)
     prompt = _preflight_request(inputs)

@@ -1,4 +1,7 @@
-"""The plan of a training that is being set up: from its real inputs and its largest micro-batch, not from estimates."""
+"""The plan of a training that is being set up: from its real inputs and its largest micro-batch, and later against what it took.
+
+`plan.json` in the run folder holds it. On a CPU the whole process is measured, and with it what it held before the model came.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ from luthier.data.batch import Batch
 from luthier.errors import ModelError
 from luthier.plan.engine import ours_on
 from luthier.plan.job import Job
-from luthier.plan.memory import MemoryPlan, plan_memory
+from luthier.plan.memory import MOMENTS, MemoryPlan, plan_memory
 from luthier.plan.policy import CheckpointPolicy
 from luthier.plan.shapes import read_shape
+from luthier.reporter import Reporter
+from luthier.runs.folder import RunFolder
+from luthier.training.memory import resident_bytes
+from luthier.units import format_bytes
 from luthier.workflows.assemble import Inputs
 
 
@@ -49,3 +56,42 @@ def planned_memory(inputs: Inputs, largest: Batch) -> MemoryPlan | None:
         return None
     kind: Any = inputs.placement.device.type
     return plan_memory(job, ours_on(kind))
+
+
+def bytes_before_model(inputs: Inputs) -> int:
+    """What counts as used before the model is there: on a CPU the process's resident set, on a card nothing."""
+    return resident_bytes() if inputs.placement.device.type == "cpu" else 0
+
+
+def write_plan(folder: RunFolder, inputs: Inputs, largest: Batch, before_bytes: int, reporter: Reporter) -> None:
+    """Plan the run's memory, say it, and keep it in plan.json; a model that the planner does not know has no plan."""
+    plan = planned_memory(inputs, largest)
+    if plan is None:
+        reporter.say(f"No memory plan: the planner does not know the family of {inputs.recipe.model.name}.")
+        return
+    if inputs.ranks.is_main:
+        folder.write_json(
+            "plan.json",
+            {
+                "total_bytes": before_bytes + plan.total_bytes,
+                "low_bytes": before_bytes + plan.low_bytes,
+                "high_bytes": before_bytes + plan.high_bytes,
+                "before_model_bytes": before_bytes,
+                "peak": MOMENTS[plan.moment],
+                "terms": [term._asdict() for term in plan.terms],
+            },
+        )
+    before = f", of which {format_bytes(before_bytes)} is the program itself" if before_bytes else ""
+    low, high = format_bytes(before_bytes + plan.low_bytes), format_bytes(before_bytes + plan.high_bytes)
+    reporter.say(f"Planned peak memory: {format_bytes(before_bytes + plan.total_bytes)} ({low} to {high}){before}.")
+
+
+def planned_against_measured(folder: RunFolder) -> str | None:
+    """One sentence; None where there is no plan or nothing was measured."""
+    plan = folder.read_json("plan.json")
+    used = [r["memory_bytes"] for r in folder.read_lines("metrics.jsonl") if r.get("memory_bytes") is not None]
+    if plan is None or not used:
+        return None
+    planned, measured = plan["total_bytes"], max(used)
+    share = 100 * (planned / measured - 1)
+    return f"Peak memory: planned {format_bytes(planned)}, measured {format_bytes(measured)} ({share:+.0f} %)."

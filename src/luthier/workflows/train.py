@@ -40,6 +40,7 @@ from luthier.workflows.before_training import BaseAnswers, check_data, preflight
 from luthier.workflows.check_recipe import require_inputs
 from luthier.workflows.evaluate import EvaluationResult, evaluate
 from luthier.workflows.finish import finish
+from luthier.workflows.planned import bytes_before_model, planned_against_measured
 from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_failed
 from luthier.workflows.sample_answers import SampleAnswers
 from luthier.workflows.train_loop import Start, first_validation, restore, train_in_folder
@@ -276,6 +277,7 @@ def _train_in(
     folder: RunFolder, manifest: Manifest, inputs: Inputs, reporter: Reporter, *, resume: bool, began: float
 ) -> TrainResult:
     reporter.stage("Load the model")
+    before_bytes = bytes_before_model(inputs)
     built = build_model(inputs)
     trained, total = describe_training(built.model)
     reporter.say(
@@ -295,7 +297,7 @@ def _train_in(
         # Dropout: the same on every start, other per rank.
         torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)
         reporter.stage("Preflight")
-        checks = preflight(folder, inputs, built, trainee, reporter)
+        checks = preflight(folder, inputs, built, trainee, reporter, before_bytes=before_bytes)
         stop_if_failed("preflight", checks)
         base_answers = stop_test_answers(inputs, built, reporter)
         base_answers.save(folder)
@@ -329,6 +331,8 @@ def _finish(
     manifest.summary |= {"train_loss": done.train_loss, "validation_loss": done.validation_loss, **done.summary}
     manifest.summary |= {"trained_parameters": sum(p.numel() for p in trained_parameters(built.model).values())}
     manifest.save(folder)
+    if memory := planned_against_measured(folder):
+        reporter.say(memory)
     from luthier.pages.report import write_report
 
     report = write_report(folder.path)

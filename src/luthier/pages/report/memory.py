@@ -1,4 +1,4 @@
-"""Memory: what the trial step before training took, what the training took, and what the machine has."""
+"""Memory: what was planned, what the trial step before training took, what the training took, and what the machine has."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ def read_memory(folder: RunFolder, checks: Sequence[Check]) -> MemoryView | None
     if trial is None or isinstance(trial.measured, str) or isinstance(trial.limit, str) or not used:
         return None
     limit = trial.limit * GIB
+    plan = folder.read_json("plan.json")
+    planned = [] if plan is None else [(f"Planned: at {plan['peak']}", float(plan["total_bytes"]))]
     figures = [
-        ("Expected: a step with the longest row, tried before training", trial.measured * GIB),
+        *planned,
+        ("Tried: a step with the longest row, tried before training", trial.measured * GIB),
         ("Measured: the highest of the whole training", float(max(used))),
     ]
     return MemoryView(
