@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _MOST_SAMPLED = 400
 _KEPT_CHARACTERS = 1000
 _NAMED = 4
+_FULL_NAME = re.compile(r"[^\W\d_][^\W\d_.'’-]*\.?(?:[ '’-][^\W\d_.]+\.?){1,4}")
+"""Pipelines take much for a name that is none; letters alone, and a capital at the beginning, sort most of it out."""
 
 
 class Names(NeedyRule):
@@ -87,12 +90,18 @@ class _Named:
 
 
 def _people(pipeline: str, texts: Sequence[str]) -> list[list[str]]:
-    """Of each text the names of at least two words, as written."""
+    """Of each text the names of two to four words, as written."""
     nlp = _load(pipeline)
     return [
-        [e.text for e in document.ents if e.label_ in ("PERSON", "PER") and len(e.text.split()) >= 2]
+        [e.text for e in document.ents if e.label_ in ("PERSON", "PER") and _is_full_name(e.text)]
         for document in nlp.pipe(texts)
     ]
+
+
+def _is_full_name(text: str) -> bool:
+    return _FULL_NAME.fullmatch(text) is not None and all(
+        word[0].isupper() for word in (text.split()[0], text.split()[-1])
+    )
 
 
 def _installed_pipeline() -> str:
