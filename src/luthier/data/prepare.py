@@ -20,7 +20,8 @@ from transformers import PreTrainedTokenizerBase
 from luthier.data import cache, findings
 from luthier.data.find_files import find_files
 from luthier.data.formats import convert, recognise
-from luthier.data.report import DataReport, DroppedRow, FileReport, LengthBin, SideReport, list_rows
+from luthier.data.length_bins import length_histogram
+from luthier.data.report import DataReport, DroppedRow, FileReport, SideReport, list_rows
 from luthier.data.sources import hash_source, read_rows
 from luthier.data.split import Split, group_rows, split
 from luthier.data.tokenize import Item, Overlong, Renderer, Tokenized, TokenizedSet, tokenize
@@ -28,7 +29,7 @@ from luthier.data.tokenizer_check import tokenizer_fingerprint
 from luthier.errors import DataError
 from luthier.reporter import Reporter, Silent
 from luthier.types import Finding
-from luthier.units import format_count
+from luthier.units import format_count, format_share
 
 DataFile = str | Path
 _SILENT = Silent()
@@ -158,24 +159,42 @@ def prepare(
     reading = _Reading(tuple(train_files), tuple(validation_files), format, columns or {}, limit)
     parts = _key_parts(reading, template, fraction, seed, most_tokens, overlong) if use_cache else {}
     key = cache.cache_key(parts) if use_cache else ""
-    if use_cache and (entry := _find(key, reporter)):
-        report = replace(entry.report, cache_hit=True)
-        _say(report, reporter)
-        return PreparedData(entry.train, entry.validation, report, reading)
+    if use_cache and (found := _find(key, reporter)):
+        entry, items = found._replace(report=replace(found.report, cache_hit=True)), None
+    else:
+        expected = dict(parts["files"]) if use_cache else None
+        entry, items = _read_and_tokenize(
+            reading, template, fraction, seed, most_tokens, overlong, reporter, key=key, expected=expected
+        )
+        if use_cache:
+            _keep(key, parts, entry, reporter)
+    _say(entry.report, model_max_length, reporter)
+    prepared = PreparedData(*entry, reading)
+    if items is not None:
+        prepared.__dict__["items"] = items  # at hand already: fill the cached property
+    return prepared
 
-    train, validation = reading.read(dict(parts["files"]) if use_cache else None)
+
+def _read_and_tokenize(
+    reading: _Reading,
+    template: Template,
+    fraction: float,
+    seed: int,
+    most_tokens: int,
+    overlong: Overlong,
+    reporter: Reporter,
+    *,
+    key: str,
+    expected: Mapping[str, str] | None,
+) -> tuple[cache.Entry, list[Item]]:
+    """What the cache would have held, and all rows."""
+    train, validation = reading.read(expected)
     sides = _split(train, validation, fraction, seed)
     items = train.items + validation.items
     tokenized = _tokenize_sides(items, sides, template, most_tokens, overlong, reporter)
     _require_examples(tokenized[0], most_tokens)
     report = _report(train, validation, sides, tokenized, most_tokens, key, fraction, template)
-    entry = cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report)
-    if use_cache:
-        _keep(key, parts, entry, reporter)
-    _say(report, reporter)
-    prepared = PreparedData(*entry, reading)
-    prepared.__dict__["items"] = items  # at hand already: fill the cached property
-    return prepared
+    return cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report), items
 
 
 def read_files(
@@ -356,7 +375,7 @@ def _side(tokenized: Tokenized) -> SideReport:
         longest_row_tokens=tokenized.longest_row_tokens,
         max_length=int(tokens.lengths.max(initial=0)),
         median_length=float(np.median(tokens.lengths)) if len(tokens) else 0.0,
-        lengths=_histogram(tokens.lengths),
+        lengths=length_histogram(tokens.lengths),
         dropped=tokenized.dropped,
         num_truncated_rows=tokenized.num_truncated_rows,
         num_lost_answer_tokens=tokenized.num_lost_answer_tokens,
@@ -365,14 +384,22 @@ def _side(tokenized: Tokenized) -> SideReport:
     )
 
 
-def _histogram(lengths: np.ndarray) -> tuple[LengthBin, ...]:
-    """Counts per power of two, from the first bin that holds anything to the last."""
-    exponents = np.ceil(np.log2(lengths)).astype(int)
-    present = range(exponents.min(), exponents.max() + 1) if len(lengths) else ()
-    return tuple(LengthBin(2**e, int(np.count_nonzero(exponents == e))) for e in present)
+def _lost(report: DataReport, lost: int, model_max_length: int) -> str:
+    """What the limit cost, and what can be done."""
+    rows = report.train.num_truncated_rows + report.validation.num_truncated_rows
+    learnt = report.train.num_supervised_tokens + report.validation.num_supervised_tokens
+    cut = f"{rows} rows are truncated at {report.max_length} tokens; " if rows else ""
+    words = f"{cut}{lost:,} answer tokens ({format_share(lost / (lost + learnt))} of all) are lost."
+    longest = max(report.train.longest_row_tokens, report.validation.longest_row_tokens)
+    if longest <= model_max_length:
+        return f"{words} data.max_length={longest} keeps them all."
+    built = f"The model was built for {model_max_length} tokens, the longest row has {longest}"
+    return (
+        f"{words} {built}: split such rows{'' if rows else ', or keep their beginnings with data.overlong=truncate'}."
+    )
 
 
-def _say(report: DataReport, reporter: Reporter) -> None:
+def _say(report: DataReport, model_max_length: int, reporter: Reporter) -> None:
     train, validation = report.train, report.validation
     reporter.say(
         f"Data: {train.num_rows} training and {validation.num_rows} validation rows; "
@@ -386,9 +413,6 @@ def _say(report: DataReport, reporter: Reporter) -> None:
             )
     lost = train.num_lost_answer_tokens + validation.num_lost_answer_tokens
     if lost:
-        rows = train.num_truncated_rows + validation.num_truncated_rows
-        reporter.say(
-            f"{rows} rows are truncated at {report.max_length} tokens; {lost} answer tokens are lost.", "warning"
-        )
+        reporter.say(_lost(report, lost, model_max_length), "warning")
     for finding in report.findings:
         reporter.say(f"{finding.message} {finding.fix}", "info" if finding.severity == "note" else "warning")

@@ -57,10 +57,10 @@ class SideReport:
         longest_row_tokens: Before anything was dropped or cut.
         max_length: Longest example in tokens.
         median_length: Median example in tokens.
-        lengths: Histogram; bins end at powers of two.
+        lengths: Histogram; see `length_bins`.
         dropped: Rows that gave no example.
         num_truncated_rows: Conversations cut at the limit.
-        num_lost_answer_tokens: Learnt tokens lost by truncation.
+        num_lost_answer_tokens: Learnt tokens in what was cut off and in dropped rows.
         num_cut_documents: Documents in more than one chunk (nothing of them is lost).
         num_rewritten_rows: Conversations in more than one example, so that each turn is learnt as it is generated.
     """

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from luthier.data.length_bins import length_histogram
 from luthier.data.report import LengthBin
 
 _Z = 1.96
@@ -124,13 +125,6 @@ def summarise_lengths(rows: Sequence[RowLength], num_rows: int, limits: Sequence
         histogram=length_histogram(longest),
         costs=tuple(_cost(rows, limit, num_rows) for limit in _limits(int(longest.max()), limits)),
     )
-
-
-def length_histogram(lengths: NDArray[np.int64]) -> tuple[LengthBin, ...]:
-    """Counts per power of two, from the first bin that holds anything to the last."""
-    exponents = np.ceil(np.log2(np.maximum(lengths, 1))).astype(int)
-    present = range(exponents.min(), exponents.max() + 1) if len(lengths) else ()
-    return tuple(LengthBin(2**e, int(np.count_nonzero(exponents == e))) for e in present)
 
 
 def _limits(longest: int, asked: Sequence[int]) -> list[int]:

@@ -201,7 +201,7 @@ class Tokenized(NamedTuple):
         dropped: Rows that gave no example, with the reason.
         longest_row_tokens: Of all rows, before anything was dropped or cut.
         num_truncated_rows: Conversations cut at the limit.
-        num_lost_answer_tokens: Learnt tokens in what was cut off, and in rows dropped because of it.
+        num_lost_answer_tokens: Learnt tokens in what was cut off and in dropped rows.
         num_cut_documents: Documents in more than one chunk.
     """
 
@@ -283,6 +283,7 @@ class _Fitter:
         elif self.overlong == "truncate":
             self._truncate(row, item, views)
         else:
+            self.num_lost_answer_tokens += sum(int(np.count_nonzero(view.weights)) for view in views)
             self._drop(row, item, f"{longest} tokens, the limit is {self.max_length}")
 
     def _keep(self, row: int, views: Sequence[Segment]) -> None:
@@ -292,7 +293,8 @@ class _Fitter:
     def _truncate(self, row: int, item: Item, views: Sequence[Segment]) -> None:
         cut = [Segment(view.ids[: self.max_length], view.weights[: self.max_length]) for view in views]
         kept = [view for view in cut if view.weights.any()]
-        self.num_lost_answer_tokens += sum(int(np.count_nonzero(view.weights[self.max_length :])) for view in views)
+        learnt = sum(int(np.count_nonzero(view.weights)) for view in views)
+        self.num_lost_answer_tokens += learnt - sum(int(np.count_nonzero(view.weights)) for view in kept)
         if kept:
             self.num_truncated_rows += 1
             self._keep(row, kept)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from luthier.pages.report.chart import Series, histogram, line_chart, nice_ticks, score_bar, thinned
@@ -57,3 +59,9 @@ def test_histogram_is_scaled_to_its_highest_column() -> None:
     columns = histogram([("≤ 64", 5), ("≤ 128", 20)])
     assert [(c.height, c.centre, c.count) for c in columns] == [(25, 25, 5), (100, 75, 20)]
     assert histogram([("≤ 64", 0)]) == ()
+
+
+def test_of_many_columns_only_some_are_named_the_last_among_them() -> None:
+    columns = histogram([(f"≤ {10 * i}", 1) for i in range(1, 17)])
+    assert [c.label for c in columns if c.is_named] == ["≤ 10", "≤ 40", "≤ 70", "≤ 100", "≤ 130", "≤ 160"]
+    assert all(a.left + a.width < b.left for a, b in itertools.pairwise(columns))

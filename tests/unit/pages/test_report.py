@@ -249,7 +249,7 @@ def test_answers_over_time_stand_side_by_side(run: Path) -> None:
     write_lines(run / "samples_over_time.jsonl", lines)
     text = page(run).text("progress")
     assert f"Untrained {SCRIPT} Cut off at the length limit. so so Cut off at the length limit." in text
-    assert "Step 5 right = reference so so as untrained" in text
+    assert "Step 5 right = reference as untrained" in text
     assert "Step 10 right = reference as step 5 (empty answer)" in text
     assert text.index("Ask 0?") < text.index("Ask 1?") < text.index("Reference") < text.index("Untrained")
 
@@ -285,15 +285,15 @@ def test_tokens_that_are_learnt_are_marked(run: Path) -> None:
 
 def test_what_the_length_limit_cost(run: Path) -> None:
     data = json.loads((run / "data.json").read_text())
-    assert "1 row dropped, 0 rows cut at 128 tokens, 0 answer tokens lost by cutting." in page(run).text("data")
-    # The last bin ends at 128, where the limit is. The first begins at 32: 91 lies log2(91 / 32) = 1.508 bins to the right.
+    assert "1 row dropped. The longest row has" in page(run).text("data")
+    # The last of two bins ends at 128, where the limit is; it begins at 64, so 91 lies (1 + 27 / 64) / 2 to the right.
     assert [a["x1"] for t, a in page(run).elements if t == "line" and a.get("class") == "event"] == ["100.0%", "100.0%"]
     side_ = data["train"] | {"num_truncated_rows": 3, "num_lost_answer_tokens": 50, "longest_row_tokens": 181}
     write_json(run / "data.json", data | {"max_length": 91, "train": side_, "validation": side_ | {"dropped": []}})
     shown = page(run)
-    assert "3 rows cut at 91 tokens, 50 answer tokens lost by cutting (16.7" in shown.text("data")
+    assert "1 row dropped, 3 rows cut at 91 tokens, 50 answer tokens lost (16.7" in shown.text("data")
     marks = [a["x1"] for t, a in shown.elements if t == "line" and a.get("class") == "event"]
-    assert marks == ["75.39%", "75.39%"]
+    assert marks == ["71.09%", "71.09%"]
     fine = side_ | {"num_truncated_rows": 0, "num_lost_answer_tokens": 0, "dropped": []}
     write_json(run / "data.json", data | {"max_length": 4096, "train": fine, "validation": fine})
     shown = page(run)

@@ -47,3 +47,10 @@ def test_answers_that_show_nothing_are_described() -> None:
     assert answer_text("") == "(empty answer)"
     assert answer_text("\n\n ") == "(nothing but 3 characters of white space)"
     assert answer_text(" a\n") == " a\n"
+
+
+def test_many_empty_lines_are_told_not_shown() -> None:
+    assert answer_text("\n" * 40 + " Blue") == "(⏎ × 40)\n Blue"
+    assert answer_text("a\n \n\t\n\nb") == "a\n(⏎ × 4)\nb"
+    assert answer_text("a\n\n\nb") == "a\n\n\nb"
+    assert answer_text("\n\n") == "(nothing but 2 characters of white space)"

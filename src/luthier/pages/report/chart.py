@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from luthier.pages.report.words import number
 
 MOST_POINTS = 400
+MOST_COLUMN_LABELS = 6
 Format = Callable[[float], str]
 
 
@@ -161,13 +162,18 @@ def score_bar(mean: float, low: float, high: float) -> Bar:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a histogram: left edge, width and height in percent, its label and its count."""
+    """A column of a histogram: left edge, width and height in percent, its label and its count.
+
+    Attributes:
+        is_named: Whether there is room to write the label below it.
+    """
 
     left: float
     width: float
     height: float
     label: str
     count: int
+    is_named: bool
 
     @property
     def centre(self) -> float:
@@ -181,7 +187,15 @@ def histogram(bins: Sequence[tuple[str, int]]) -> tuple[Column, ...]:
     if not highest:
         return ()
     pitch = 100 / len(bins)
+    every = -(-len(bins) // MOST_COLUMN_LABELS)
     return tuple(
-        Column(round(i * pitch + pitch * 0.1, 2), round(pitch * 0.8, 2), round(100 * count / highest, 2), label, count)
+        Column(
+            left=round(i * pitch + pitch * 0.06, 2),
+            width=round(pitch * 0.88, 2),
+            height=round(100 * count / highest, 2),
+            label=label,
+            count=count,
+            is_named=(len(bins) - 1 - i) % every == 0,
+        )
         for i, (label, count) in enumerate(bins)
     )

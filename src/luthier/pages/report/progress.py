@@ -21,7 +21,7 @@ LONGEST_ANSWER = 400
 
 @dataclass(frozen=True)
 class CellView:
-    """One answer. `same_as` names the step since which it has not changed; then `text` need not be read again."""
+    """One answer. `same_as` names the step since which it has not changed; then `text` is empty: it stands there."""
 
     text: str
     same_as: str
@@ -105,7 +105,7 @@ def _cells(by_step: dict[int, dict[str, Any]], steps: Sequence[int]) -> list[Cel
         since = since if is_same else ("untrained" if step == 0 else f"step {number(step)}")
         cells.append(
             CellView(
-                text=answer_text(shortened(record["answer"], LONGEST_ANSWER)),
+                text="" if is_same else answer_text(record["answer"], LONGEST_ANSWER),
                 same_as=since if is_same else "",
                 is_reference=record["answer"].strip() == record["reference"].strip(),
                 was_cut=record["finish"] == "length",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -137,7 +136,7 @@ def read_data(folder: RunFolder) -> DataView | None:
     files = [(f, "training") for f in record["files"]] + [(f, "validation") for f in record["validation_files"]]
     return DataView(
         files=tuple(
-            (f["path"], f"{number(f['num_rows'])} rows ({use})", f"{f['format']}: {f['why']}", f["sha256"][:16])
+            (f["path"], f"{number(f['num_rows'])} rows ({use})", _format_words(f["format"], f["why"]), f["sha256"][:16])
             for f, use in files
         ),
         sides=tuple(
@@ -158,6 +157,11 @@ def read_data(folder: RunFolder) -> DataView | None:
             ("Fingerprint", record["fingerprint"][:16]),
         ),
     )
+
+
+def _format_words(name: str, why: str) -> str:
+    """The reason begins with the name where it was recognised."""
+    return why if why.startswith(name) else f"{name}: {why}"
 
 
 def _side(name: str, side: Mapping[str, Any], max_length: int) -> SideView:
@@ -189,11 +193,12 @@ def _side(name: str, side: Mapping[str, Any], max_length: int) -> SideView:
 
 
 def _limit_percent(bins: Sequence[tuple[int, int]], max_length: int) -> float | None:
-    """Bins end at powers of two and are equally wide, so the axis is logarithmic."""
-    if not bins:
+    """Nothing is longer than the limit, so it lies in the last bin or beyond."""
+    if not bins or max_length > bins[-1][0]:
         return None
-    place = (math.log2(max_length) - math.log2(bins[0][0]) + 1) / len(bins)
-    return round(100 * place, 2) if 0 < place <= 1 else None
+    last, before = bins[-1][0], bins[-2][0] if len(bins) > 1 else 0
+    place = (len(bins) - 1 + (max_length - before) / (last - before)) / len(bins)
+    return round(100 * place, 2) if max_length > before else None
 
 
 def _lost(side: Mapping[str, Any], max_length: int) -> str:
@@ -203,9 +208,12 @@ def _lost(side: Mapping[str, Any], max_length: int) -> str:
         longest = side["longest_row_tokens"]
         how = "is" if longest <= max_length else "was cut into chunks: it is"
         return f"Nothing is lost: the longest row {how} {number(longest)} tokens long, the limit {number(max_length)}."
-    parts = [f"{_rows(num_dropped)} dropped", f"{_rows(num_cut)} cut at {number(max_length)} tokens"]
-    share = lost_tokens / (lost_tokens + side["num_supervised_tokens"]) if lost_tokens else 0.0
-    parts.append(f"{number(lost_tokens)} answer tokens lost by cutting" + (f" ({percent(share, 1)})" if share else ""))
+    parts = [f"{_rows(num_dropped)} dropped"] if num_dropped else []
+    if num_cut:
+        parts.append(f"{_rows(num_cut)} cut at {number(max_length)} tokens")
+    if lost_tokens:
+        share = lost_tokens / (lost_tokens + side["num_supervised_tokens"])
+        parts.append(f"{number(lost_tokens)} answer tokens lost ({percent(share, 1)})")
     return f"{', '.join(parts)}. The longest row has {number(side['longest_row_tokens'])} tokens."
 
 

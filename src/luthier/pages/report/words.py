@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from typing import Any
 
 LONGEST_TEXT = 1200
@@ -72,10 +73,15 @@ def shortened(text: str, longest: int = LONGEST_TEXT) -> str:
     return f"{text[:head]} […{left_out} characters left out…] {text[-tail:]}"
 
 
-def answer_text(text: str) -> str:
-    """An answer as shown; one that shows nothing is described in words."""
+_LINE_BREAKS = re.compile(r"(?:[ \t]*\n){4,}")
+
+
+def answer_text(text: str, longest: int = LONGEST_TEXT) -> str:
+    """An answer as shown; one that shows nothing is described in words, and so are many empty lines in a row."""
     if text.strip():
-        return shortened(text)
+        return shortened(_LINE_BREAKS.sub(lambda found: f"\n(⏎ × {found[0].count(chr(10))})\n", text), longest).lstrip(
+            "\n"
+        )
     return f"(nothing but {len(text)} characters of white space)" if text else "(empty answer)"
 
 
