@@ -52,8 +52,10 @@ def run_luthier(job: dict[str, Any]) -> dict[str, Any]:
     )
     for name, parameter in model.named_parameters():
         parameter.requires_grad_("lora_" in name)
-    from luthier.workflows.assemble import apply_speedups
+    from luthier.accel.cpu_allocator import keep_freed_memory
+    from luthier.workflows.assemble import BUDGET_TOKENS, apply_speedups
 
+    keep_freed_memory()
     apply_speedups(model, job["config"].get("speedups", "auto"))
     examples = [
         Example(i, (Segment(ids, trained.astype(np.float32)),))
@@ -63,7 +65,7 @@ def run_luthier(job: dict[str, Any]) -> dict[str, Any]:
         train=TokenizedSet.from_examples(examples),
         validation=TokenizedSet.from_examples([]),
         batch_size=job["batch_size"],
-        budget_tokens=job["config"].get("micro_batch_tokens", 2048),
+        budget_tokens=job["config"].get("micro_batch_tokens", BUDGET_TOKENS["cpu"]),
         seed=0,
         ranks=Ranks(),
         share_prefixes=job["config"].get("share_prefixes", True),

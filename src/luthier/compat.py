@@ -9,6 +9,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def cpu_has_fast_bf16() -> bool:
+    """Whether oneDNN multiplies bf16 on this CPU itself; elsewhere torch does it number by number, slower than fp32."""
+    import torch
+
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)  # absent in a torch without oneDNN
+    return supported is not None and bool(supported())
+
+
 def has_varlen_attention() -> bool:
     """Whether this torch ships `torch.nn.attention.varlen` (from 2.10 on)."""
     try:

@@ -92,6 +92,11 @@ def _per_segment(
     return torch.cat(outputs, dim=2)
 
 
+def sees_all(segments: SegmentTable, window: int | None) -> bool:
+    """Whether no token of the batch has more in front of it than the sliding window holds."""
+    return window is None or segments.longest_document_tokens <= window
+
+
 def _cumulative(lengths: list[int], device: torch.device) -> Tensor:
     ends = torch.tensor([0, *lengths], dtype=torch.int32)
     return ends.cumsum(0, dtype=torch.int32).to(device, non_blocking=True)
@@ -181,8 +186,8 @@ def _forward(route: Route) -> Callable[..., tuple[Tensor, None]]:
             out = _per_segment(segments, query, key, value, _eager_segment, softcap=softcap, **options)
         elif softcap is not None and route in ("sdpa", "varlen"):
             raise ModelError(f"{route} attention cannot soft-cap its logits. Use model.attention: eager.")
-        elif route == "sdpa" and query.device.type == "cpu" and dropout == 0.0:
-            out = SegmentAttention.apply(query, key, value, segments, scale, sliding_window)
+        elif route == "sdpa" and query.device.type == "cpu" and dropout == 0.0 and sees_all(segments, sliding_window):
+            out = SegmentAttention.apply(query, key, value, segments, scale)
         elif route == "sdpa":
             out = _per_segment(segments, query, key, value, _sdpa_segment, **options)
         else:

@@ -1,123 +1,216 @@
-"""Attention per segment on a CPU as one autograd function: no copy of a whole tensor per segment, fp32 inside short segments.
+"""Attention per segment on a CPU as one autograd function: no mask of [T, T], no copy of a prefix per child, few operations.
 
-Torch's CPU flash kernel takes twice as long for bf16 as for fp32 over a segment of 138 tokens (two and a half times in the
-backward pass alone), and no longer than fp32 from about 400 tokens on; short segments are therefore computed in fp32,
-which is more exact too. Saved for the backward pass are inputs and output as they are, and one number per query.
+The keys that a segment sees lie in blocks: its own tokens, causally, and each ancestor, whole (`cpu_attention_plan`). Forward
+runs torch's flash kernel on every block and joins the blocks of a query by their normalisers. Backward then knows each
+query's output and total normaliser, so every block is a sum of its own:
+
+    P = exp(scale · q kᵀ − lse)     δ = g · out     dS = P ∘ (g vᵀ − δ)     dv = Pᵀ g     dq = scale · dS k     dk = scale · dSᵀ q
+
+In fp32 that is the flash kernel's backward pass. In bf16 it is five batched products, about one and a half times as fast as
+the kernel. Their results are rounded to bf16, so lse and δ must not be subtracted afterwards: they stand as two more columns
+(a number as the sum of two bf16 ones) beside q and g, with ones beside k and v, and are subtracted inside the product, in
+fp32. What is rounded is then log P, and rounding hurts the less the nearer it is to 0. A query that looks at one of n keys
+has log P = 0 there, one that looks at all alike has −log n everywhere; so 2^m P with m = log2(n) / 2 is computed, and g and δ
+are divided by 2^m, which is exact.
 
 Reference: `attention._per_segment` with `attention._sdpa_segment`.
 
-Shape letters: B = 1, H query heads, K key/value heads, T tokens, D head width, Q and C query and context lengths of a segment.
+Shape letters: H query heads, K key/value heads, T tokens, D head width, E = D + 2; of one group or block N segments, Q queries
+and C keys of each.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from luthier.accel.cpu_attention_plan import Group, Plan, plan
 from luthier.data.batch import SegmentTable
 
-LONGEST_FP32_TOKENS = 384
-"""Contexts up to this length are computed in fp32 whatever the compute type."""
+CHUNK_QUERIES = 256
+"""Queries per product. Of a causal block only the keys up to a chunk's last query are computed; smaller chunks waste less of the
+triangle, larger ones keep the products efficient."""
 
 _forward_op = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 _backward_op = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-
-
-class _Piece(NamedTuple):
-    """One segment: its queries, where its keys lie, and in which type it is computed."""
-
-    queries: slice
-    context: tuple[slice, ...]
-    mask_QC: Tensor | None
-    dtype: torch.dtype
-
-
-@lru_cache(maxsize=256)
-def additive_mask(num_queries: int, num_keys: int, window: int | None, dtype: torch.dtype) -> Tensor:
-    """0 where query q (the last of the keys) may see key k, −inf elsewhere; see `attention.lower_right_mask`."""
-    from luthier.accel.attention import lower_right_mask
-
-    allowed_QC = lower_right_mask(num_queries, num_keys, window, torch.device("cpu"))
-    return torch.zeros(num_queries, num_keys, dtype=dtype).masked_fill_(~allowed_QC, float("-inf"))
-
-
-def _pieces(table: SegmentTable, window: int | None, dtype: torch.dtype) -> list[_Piece]:
-    pieces = []
-    for index, (start, length) in enumerate(zip(table.starts, table.lengths, strict=True)):
-        chain = (*table.ancestors(index), index)
-        num_keys = sum(table.lengths[i] for i in chain)
-        work = torch.float32 if num_keys <= LONGEST_FP32_TOKENS else dtype
-        plain = num_keys == length and (window is None or num_keys <= window)
-        piece = _Piece(
-            queries=slice(start, start + length),
-            context=tuple(slice(table.starts[i], table.starts[i] + table.lengths[i]) for i in chain),
-            mask_QC=None if plain else additive_mask(length, num_keys, window, work),
-            dtype=work,
-        )
-        pieces.append(piece)
-    return pieces
-
-
-class _ByType:
-    """A tensor in each working type, one key/value head per query head, converted once for all segments."""
-
-    def __init__(self, x: Tensor, groups: int = 1) -> None:
-        self._x, self._groups = x, groups
-        self._made: dict[torch.dtype, Tensor] = {}
-
-    def part(self, dtype: torch.dtype, where: tuple[slice, ...]) -> Tensor:
-        """The tokens at `where`, a view where they lie together."""
-        if dtype not in self._made:
-            converted = self._x.to(dtype)
-            self._made[dtype] = converted.repeat_interleave(self._groups, dim=1) if self._groups > 1 else converted
-        parts = [self._made[dtype][:, :, w] for w in where]
-        return torch.cat(parts, dim=2) if len(parts) > 1 else parts[0]
 
 
 class SegmentAttention(torch.autograd.Function):
     """softmax(scale · q kᵀ) v within each segment and its ancestors, causal."""
 
     @staticmethod
-    def forward(
-        ctx: Any, q_BHTD: Tensor, k_BKTD: Tensor, v_BKTD: Tensor, table: SegmentTable, scale: float, window: int | None
-    ) -> Tensor:
-        """Output [B, H, T, D] in the inputs' type."""
-        groups = q_BHTD.shape[1] // k_BKTD.shape[1]
-        pieces = _pieces(table, window, q_BHTD.dtype)
-        q_by, k_by, v_by = _ByType(q_BHTD), _ByType(k_BKTD, groups), _ByType(v_BKTD, groups)
-        batch, heads, tokens, width = q_BHTD.shape
-        out_BHTD = q_BHTD.new_empty(batch, tokens, heads, width).transpose(1, 2)  # as the next layer reads it
-        normalisers = []
-        for piece in pieces:
-            q = q_by.part(piece.dtype, (piece.queries,))
-            k, v = k_by.part(piece.dtype, piece.context), v_by.part(piece.dtype, piece.context)
-            out, lse = _forward_op(q, k, v, 0.0, piece.mask_QC is None, attn_mask=piece.mask_QC, scale=scale)
-            out_BHTD[:, :, piece.queries] = out
-            normalisers.append(lse)
-        ctx.save_for_backward(q_BHTD, k_BKTD, v_BKTD, out_BHTD, *normalisers)
-        ctx.pieces, ctx.scale, ctx.groups = pieces, scale, groups
-        return out_BHTD
+    def forward(ctx: Any, q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor, table: SegmentTable, scale: float) -> Tensor:
+        """Output [1, H, T, D] in the inputs' type."""
+        work = plan(table)
+        q_THD, k_THD, v_THD = _by_token(q_1HTD, k_1KTD, v_1KTD)
+        out_THD = q_THD.new_empty(q_THD.shape)
+        lse_TH = torch.empty(q_THD.shape[:2], dtype=torch.float32)
+        for group in work.groups:
+            q, k, v = (group.rows(x).transpose(1, 2) for x in (q_THD, k_THD, v_THD))
+            out_NHLD, lse_NHL = _forward_op(q, k, v, 0.0, True, scale=scale)
+            group.place(out_THD, out_NHLD.transpose(1, 2))
+            group.place(lse_TH, lse_NHL.transpose(1, 2))
+        for block in work.shared:
+            q, k, v = (x[None, where].transpose(1, 2) for x, where in zip((q_THD, k_THD, v_THD), block, strict=True))
+            out, lse = _forward_op(q, k, v, 0.0, False, scale=scale)
+            _join(out_THD[block.queries], lse_TH[block.queries], out[0].transpose(0, 1), lse[0].transpose(0, 1))
+        out_1HTD = out_THD.transpose(0, 1)[None]
+        ctx.save_for_backward(q_1HTD, k_1KTD, v_1KTD, out_1HTD, lse_TH)
+        ctx.plan, ctx.scale = work, scale
+        return out_1HTD
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of queries, keys and values; those of keys and values summed over children and heads in fp32."""
-        q_BHTD, k_BKTD, v_BKTD, out_BHTD, *normalisers = ctx.saved_tensors
-        q_by, grad_by, out_by = _ByType(q_BHTD), _ByType(grad_outputs[0]), _ByType(out_BHTD)
-        k_by, v_by = _ByType(k_BKTD, ctx.groups), _ByType(v_BKTD, ctx.groups)
-        dq_BHTD = torch.empty_like(q_BHTD)
-        dk_BHTD, dv_BHTD = (torch.zeros(q_BHTD.shape, dtype=torch.float32) for _ in range(2))
-        for piece, lse in zip(ctx.pieces, normalisers, strict=True):
-            q, grad, out = (x.part(piece.dtype, (piece.queries,)) for x in (q_by, grad_by, out_by))
-            k, v = k_by.part(piece.dtype, piece.context), v_by.part(piece.dtype, piece.context)
-            causal = piece.mask_QC is None
-            dq, dk, dv = _backward_op(grad, q, k, v, out, lse, 0.0, causal, attn_mask=piece.mask_QC, scale=ctx.scale)
-            dq_BHTD[:, :, piece.queries] = dq
-            lengths = [where.stop - where.start for where in piece.context]
-            for total_BHTD, part in ((dk_BHTD, dk), (dv_BHTD, dv)):
-                for where, chunk in zip(piece.context, part.split(lengths, dim=2), strict=True):
-                    total_BHTD[:, :, where] += chunk
-        dk_BKTD, dv_BKTD = (x.unflatten(1, (-1, ctx.groups)).sum(dim=2).to(k_BKTD.dtype) for x in (dk_BHTD, dv_BHTD))
-        return dq_BHTD, dk_BKTD, dv_BKTD, None, None, None
+        q_1HTD, k_1KTD, v_1KTD, out_1HTD, lse_TH = ctx.saved_tensors
+        work: Plan = ctx.plan
+        q_THD, k_THD, v_THD = _by_token(q_1HTD, k_1KTD, v_1KTD)
+        grad_THD, out_THD = (x[0].transpose(0, 1) for x in (grad_outputs[0], out_1HTD))
+        of_block: Any = _Products if q_1HTD.dtype == torch.bfloat16 else _Kernel
+        gradients = of_block(q_THD, k_THD, v_THD, grad_THD, out_THD, lse_TH, ctx.scale, work.half_log2_T)
+        dq_THD = q_THD.new_empty(q_THD.shape)
+        dk_THD, dv_THD = (torch.empty_like(dq_THD) for _ in range(2))
+        for group in work.groups:
+            for total_THD, part in zip((dq_THD, dk_THD, dv_THD), gradients.causal(group), strict=True):
+                group.place(total_THD, part)
+        dk_TKD, dv_TKD = (x.unflatten(1, (k_1KTD.shape[1], -1)).sum(2, dtype=torch.float32) for x in (dk_THD, dv_THD))
+        for block in work.shared:
+            dq, dk, dv = gradients.whole(block.queries, block.keys)
+            dq_THD[block.queries] += dq
+            for total_TKD, part_CHD in ((dk_TKD, dk), (dv_TKD, dv)):
+                total_TKD[block.keys] += part_CHD.unflatten(1, (k_1KTD.shape[1], -1)).sum(2, dtype=torch.float32)
+        dq_1HTD, dk_1KTD, dv_1KTD = (x.to(q_1HTD.dtype).transpose(0, 1)[None] for x in (dq_THD, dk_TKD, dv_TKD))
+        return dq_1HTD, dk_1KTD, dv_1KTD, None, None
+
+
+def _by_token(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """[T, H, D] each, keys and values once per query head."""
+    groups = q_1HTD.shape[1] // k_1KTD.shape[1]
+    q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q_1HTD, k_1KTD, v_1KTD))
+    return q_THD, k_TKD.repeat_interleave(groups, dim=1), v_TKD.repeat_interleave(groups, dim=1)
+
+
+def _join(out_QHD: Tensor, lse_QH: Tensor, more_QHD: Tensor, more_lse_QH: Tensor) -> None:
+    """Let outputs over some keys become, in place, outputs over those and more keys."""
+    total_QH = torch.logaddexp(lse_QH, more_lse_QH)
+    kept_QH1, added_QH1 = ((x - total_QH).exp_().unsqueeze(-1) for x in (lse_QH, more_lse_QH))
+    out_QHD.copy_((out_QHD * kept_QH1).addcmul_(more_QHD, added_QH1))
+    lse_QH.copy_(total_QH)
+
+
+class _Kernel:
+    """Gradients of queries, keys and values by the flash kernel."""
+
+    def __init__(
+        self, q: Tensor, k: Tensor, v: Tensor, grad: Tensor, out: Tensor, lse_TH: Tensor, scale: float, _: Tensor
+    ) -> None:
+        self._queries, self._keys, self._lse_TH, self._scale = (grad, q, out), (k, v), lse_TH, scale
+
+    def causal(self, group: Group) -> tuple[Tensor, ...]:
+        """Segments with themselves, [N, L, H, D] each."""
+        grad, q, out, k, v, lse = (group.rows(x).transpose(1, 2) for x in (*self._queries, *self._keys, self._lse_TH))
+        if len(group.ghosts):
+            grad.transpose(1, 2).flatten(0, 1).index_fill_(0, group.ghosts, 0.0)
+        found = _backward_op(grad, q, k, v, out, lse, 0.0, True, scale=self._scale)
+        return tuple(x.transpose(1, 2) for x in found)
+
+    def whole(self, queries: slice, keys: slice) -> tuple[Tensor, ...]:
+        """Queries that see all of the keys, [tokens, H, D] each."""
+        grad, q, out = (x[None, queries].transpose(1, 2) for x in self._queries)
+        k, v = (x[None, keys].transpose(1, 2) for x in self._keys)
+        lse = self._lse_TH[None, queries].transpose(1, 2)
+        found = _backward_op(grad, q, k, v, out, lse, 0.0, False, scale=self._scale)
+        return tuple(x[0].transpose(0, 1) for x in found)
+
+
+class _Wide(NamedTuple):
+    """Operands of the products, [T, H, E]."""
+
+    q: Tensor
+    grad: Tensor
+    k: Tensor
+    v: Tensor
+
+
+class _Products:
+    """Gradients of queries, keys and values by batched products."""
+
+    def __init__(
+        self,
+        q: Tensor,
+        k: Tensor,
+        v: Tensor,
+        grad: Tensor,
+        out: Tensor,
+        lse_TH: Tensor,
+        scale: float,
+        half_log2_T: Tensor,
+    ) -> None:
+        delta_TH = (grad.float() * out).sum(dim=-1)
+        offset_TH = (half_log2_T[:, None] * math.log(2) - lse_TH) / scale
+        shrink_T11 = torch.exp2(-half_log2_T).to(q.dtype)[:, None, None]
+        ones_TH2 = q.new_ones(1).expand(*q.shape[:2], 2)
+        self._wide = _Wide(
+            torch.cat([q, _two_numbers(offset_TH, q.dtype)], dim=-1),
+            torch.cat([grad, _two_numbers(-delta_TH, q.dtype)], dim=-1).mul_(shrink_T11),
+            torch.cat([k, ones_TH2], dim=-1),
+            torch.cat([v, ones_TH2], dim=-1),
+        )
+        self._scale, self._heads, self._width = scale, q.shape[1], q.shape[2]
+
+    def causal(self, group: Group) -> tuple[Tensor, ...]:
+        """Segments with themselves, in chunks of queries that see the keys up to their end; [N, L, H, D] each."""
+        rows = _Wide(*(group.rows(x) for x in self._wide))
+        if len(group.ghosts):
+            rows.grad.flatten(0, 1).index_fill_(0, group.ghosts, 0.0)
+        q, grad, k, v = (x.transpose(1, 2) for x in rows)
+        length = q.shape[2]
+        if length < 1.5 * CHUNK_QUERIES:
+            return tuple(self._by_token(x, group.num_segments) for x in self._products(q, grad, k, v, diagonal=0))
+        dqs: list[Tensor] = []
+        dk_XLE, dv_XLE = (torch.zeros(group.num_segments * self._heads, length, q.shape[3]) for _ in range(2))
+        start = 0
+        while start < length:
+            end = start + CHUNK_QUERIES if length - start >= 1.5 * CHUNK_QUERIES else length
+            chunk, seen = slice(start, end), slice(0, end)
+            dq, dk, dv = self._products(q[:, :, chunk], grad[:, :, chunk], k[:, :, seen], v[:, :, seen], diagonal=start)
+            dqs.append(dq)
+            dk_XLE[:, seen] += dk
+            dv_XLE[:, seen] += dv
+            start = end
+        return tuple(self._by_token(x, group.num_segments) for x in (torch.cat(dqs, dim=1), dk_XLE, dv_XLE))
+
+    def whole(self, queries: slice, keys: slice) -> tuple[Tensor, ...]:
+        """Queries that see all of the keys, [tokens, H, D] each."""
+        q, grad = (x[None, queries].transpose(1, 2) for x in self._wide[:2])
+        k, v = (x[None, keys].transpose(1, 2) for x in self._wide[2:])
+        return tuple(self._by_token(x, 1)[0] for x in self._products(q, grad, k, v, diagonal=None))
+
+    def _products(
+        self, q: Tensor, grad: Tensor, k: Tensor, v: Tensor, diagonal: int | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """[N, H, …, E] → dq, dk and dv as [X, …, E] with X = N · H; `diagonal` is the first query's own key."""
+        # Operands are whole and keep their columns: slices would be copied once more in every product.
+        q_XQE, grad_XQE, k_XCE, v_XCE = (x.reshape(-1, *x.shape[2:]) for x in (q, grad, k, v))
+        empty = q.new_empty(())
+        p_XQC = torch.baddbmm(empty, q_XQE, k_XCE.mT, beta=0, alpha=self._scale).exp_()
+        if diagonal is not None:
+            p_XQC.tril_(diagonal)
+        dv_XCE = torch.bmm(p_XQC.mT, grad_XQE)
+        ds_XQC = p_XQC.mul_(torch.bmm(grad_XQE, v_XCE.mT))
+        dq_XQE = torch.baddbmm(empty, ds_XQC, k_XCE, beta=0, alpha=self._scale)
+        dk_XCE = torch.baddbmm(empty, ds_XQC.mT, q_XQE, beta=0, alpha=self._scale)
+        return dq_XQE, dk_XCE, dv_XCE
+
+    def _by_token(self, x_XLE: Tensor, count: int) -> Tensor:
+        """[N, L, H, D]."""
+        return x_XLE.unflatten(0, (count, self._heads))[..., : self._width].transpose(1, 2)
+
+
+def _two_numbers(value_TH: Tensor, dtype: torch.dtype) -> Tensor:
+    """[T, H, 2]: each value as a number of `dtype` and what that one lacks."""
+    near_TH = value_TH.to(dtype)
+    return torch.stack([near_TH, (value_TH - near_TH).to(dtype)], dim=-1)

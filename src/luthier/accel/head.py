@@ -6,7 +6,7 @@ With a frozen head the only gradient is  d log p / d h = W_y − softmax(h Wᵀ)
 what comes later: it is written in the forward pass and scaled in the backward pass, so the head's product is done twice
 in all (4·S·V·H) instead of three times. A trained head is recomputed in the backward pass (6·S·V·H).
 
-Shape letters: S supervised positions, R rows of one tile, V vocabulary, H hidden width.
+Shape letters: S supervised positions, R rows of one tile (r of a part of it), V vocabulary, H hidden width.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from luthier.objectives.base import Scores, Want
 
 TILE_BYTES = 64 * 1024**2
 """Size of one tile of fp32 logits: small enough for any card, large enough to keep its units busy."""
+
+CACHE_BYTES = 4 * 1024**2
+"""fp32 logits that a CPU takes through all passes of a softmax at once: they stay in its cache from one pass to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,19 @@ def shaped_logits(hidden_RH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, s
     return logits_RV.float()
 
 
+def _to_unit_gradient(logits_RV: Tensor, target_R1: Tensor) -> Tensor:
+    """Replace logits by softmax − one-hot(target) in place; returns log p of the targets [R], in fp32."""
+    at_once = logits_RV.shape[0]
+    if logits_RV.device.type == "cpu":
+        at_once = max(1, CACHE_BYTES // (4 * logits_RV.shape[1]))
+    logprobs = []
+    for logits_rV, target_r1 in zip(logits_RV.split(at_once), target_R1.split(at_once), strict=True):
+        logp_rV = logits_rV.log_softmax(dim=1, dtype=torch.float32)
+        logprobs.append(logp_rV.gather(1, target_r1)[:, 0])
+        logits_rV.copy_(logp_rV.exp_().scatter_add_(1, target_r1, logp_rV.new_full(target_r1.shape, -1.0)))
+    return torch.cat(logprobs)
+
+
 class _FrozenHeadLogprob(torch.autograd.Function):
     """log p of targets under a frozen head; the gradient by hidden state is made in forward."""
 
@@ -58,11 +74,8 @@ class _FrozenHeadLogprob(torch.autograd.Function):
             rows = slice(start, start + tile_rows(weight_VH.shape[0]))
             target_R1 = target_S[rows, None]
             logits_RV = torch.nn.functional.linear(hidden_SH[rows], weight_VH, bias_V)
-            logp_RV = logits_RV.log_softmax(dim=1, dtype=torch.float32)
-            logprob_S[rows] = logp_RV.gather(1, target_R1)[:, 0]
-            unit_RV = logp_RV.exp_().scatter_add_(1, target_R1, logp_RV.new_full(target_R1.shape, -1.0))
-            unit_RV = unit_RV.to(weight_VH.dtype)
-            torch.mm(unit_RV, weight_VH, out=unit_SH[rows])
+            logprob_S[rows] = _to_unit_gradient(logits_RV, target_R1)
+            torch.mm(logits_RV, weight_VH, out=unit_SH[rows])
         ctx.save_for_backward(unit_SH)
         return logprob_S
 

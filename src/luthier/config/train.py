@@ -51,7 +51,7 @@ class TrainSection(Section):
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more compute."""
 
-    speedups: tuple[Literal["lora-linear", "rms-norm"], ...] | Literal["auto"] = "auto"
+    speedups: tuple[Literal["lora-linear", "rms-norm", "swiglu"], ...] | Literal["auto"] = "auto"
     """Faster equals of parts of the model: auto puts in all that apply; a list is taken at its word; [] leaves all out."""
 
     evaluate_every: int | None = Field(default=None, ge=1)

@@ -59,6 +59,11 @@ class SegmentTable:
         """Tokens in all ancestors of `index`: the position of its first token."""
         return sum(self.lengths[a] for a in self.ancestors(index))
 
+    @cached_property
+    def longest_document_tokens(self) -> int:
+        """Tokens of the longest segment together with its ancestors."""
+        return max((self.context_length(i) + n for i, n in enumerate(self.lengths)), default=0)
+
 
 class TargetTable(NamedTuple):
     """The supervised positions: the hidden state at `positions_S` predicts token `ids_S`, which counts `weights_S`.

@@ -7,6 +7,7 @@ from typing import Literal
 
 import torch
 
+from luthier import compat
 from luthier.errors import ResourceError
 
 Compute = Literal["bf16", "fp16", "fp32"]
@@ -62,7 +63,7 @@ def choose_device(wish: str, local_rank: int = 0) -> torch.device:
 def _has_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return device.type == "cpu"
+    return device.type == "cpu" and compat.cpu_has_fast_bf16()
 
 
 def place(device_wish: str, compute_wish: str, local_rank: int = 0) -> Placement:

@@ -16,10 +16,12 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from luthier.accel.attention import choose_route
+from luthier.accel.cpu_allocator import keep_freed_memory
 from luthier.accel.lora_linear import FusedLoraLinear
 from luthier.accel.registry import AppliedPatches, Patch
 from luthier.accel.rms_norm import FusedRmsNorm
 from luthier.accel.scorer import ScoringModel
+from luthier.accel.swiglu import FusedSwiglu
 from luthier.config import Recipe
 from luthier.config.adapter import LoraSection
 from luthier.data.order import steps_per_epoch, total_steps
@@ -50,10 +52,10 @@ from luthier.training.schedule import learning_rate, warmup_steps
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
 
-SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm()}
+SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm(), "swiglu": FusedSwiglu()}
 """By the name that `train.speedups` uses, in the order of application."""
 
-BUDGET_TOKENS = {"cpu": 2048, "mps": 2048, "cuda": 8192}
+BUDGET_TOKENS = {"cpu": 3072, "mps": 2048, "cuda": 8192}
 """Micro-batch size where the recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
 
 LEAST_EVALUATIONS = 5
@@ -145,6 +147,8 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
 def build_model(inputs: Inputs) -> BuiltModel:
     """Load the weights, put the adapter beside them (or make all trainable), wrap them for scoring."""
     recipe, placement = inputs.recipe, inputs.placement
+    if placement.device.type == "cpu":
+        keep_freed_memory()
     model = load_causal_lm(inputs.source, placement.dtype, placement.device)
     chatml = inputs.template.chatml
     if chatml is not None:

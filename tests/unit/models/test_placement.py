@@ -5,13 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
+from luthier import compat
 from luthier.errors import ResourceError
 from luthier.models.placement import Placement, place
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch):
-    def _machine(*, capability: tuple[int, int] | None = None, mps: bool = False) -> None:
+    def _machine(*, capability: tuple[int, int] | None = None, mps: bool = False, cpu_bf16: bool = True) -> None:
+        monkeypatch.setattr(compat, "cpu_has_fast_bf16", lambda: cpu_bf16)
         monkeypatch.setattr(torch.cuda, "is_available", lambda: capability is not None)
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _=None: capability)
         monkeypatch.setattr(torch.cuda, "get_device_name", lambda _=None: "Tesla T4")
@@ -25,6 +27,8 @@ def machine(monkeypatch: pytest.MonkeyPatch):
     [
         ({}, "auto", "auto", ("cpu", "bf16")),
         ({}, "cpu", "fp32", ("cpu", "fp32")),
+        ({"cpu_bf16": False}, "auto", "auto", ("cpu", "fp32")),
+        ({"cpu_bf16": False}, "auto", "bf16", ("cpu", "bf16")),
         ({"mps": True}, "auto", "auto", ("mps", "fp32")),
         ({"mps": True}, "cpu", "auto", ("cpu", "bf16")),
         ({"capability": (8, 0)}, "auto", "auto", ("cuda:1", "bf16")),
