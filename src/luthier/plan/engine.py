@@ -124,8 +124,8 @@ def ours_on(device: Device) -> EngineProfile:
     return replace(
         OURS,
         overhead_bytes=40 * 1024**2,
-        activation_slack=0.12,
-        churn_layers=8.0,
+        activation_slack=0.35,
+        churn_layers=2.0,
         returns_blocks=False,
         error_share=0.1,
     )
