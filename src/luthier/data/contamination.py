@@ -16,6 +16,7 @@ rows have in common is boilerplate, a fixed instruction or a schema, and says no
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -82,6 +83,7 @@ class ContaminationIndex:
     """
 
     def __init__(self, run_words: int | None = RUN_WORDS, min_similarity: float = MIN_SIMILARITY) -> None:
+        assert run_words is None or run_words >= SHINGLE_WORDS, run_words
         self._run_words = run_words
         self._min_similarity = min_similarity
         self._numbers = WordNumbers()
@@ -90,6 +92,7 @@ class ContaminationIndex:
         self._equal: dict[tuple[bool, int], int] = {}
         self._shingles: list[Hashes] = []
         self._runs: dict[int, tuple[list[Hashes], list[int]]] = {}
+        self._beginnings: list[Hashes] = []
         self._lookup: _Lookup | None = None
 
     def __len__(self) -> int:
@@ -109,8 +112,10 @@ class ContaminationIndex:
             self._shingles.append(_shingles(numbers))
             if width := self._width(len(words)):
                 hashes, owners = self._runs.setdefault(width, ([], []))
-                hashes.append(np.unique(run_hashes(numbers, (width,))[0]))
+                begun, whole_runs = run_hashes(numbers, (self._least_width, width))
+                hashes.append(np.unique(whole_runs))
                 owners.append(number)
+                self._beginnings.append(begun[: len(whole_runs)])
 
     def matches(self, row: Row) -> list[Match]:
         """What a row has in common with those added; what says most comes first.
@@ -127,26 +132,35 @@ class ContaminationIndex:
                 keys = (whole,) if part == "answer" else ()
                 found.append(Match("equal", part, self._sources[equal], 1.0, "", keys))
                 continue
-            found += self._near(lookup, part, numbers)
-            found += self._in_common(lookup, part, words, numbers)
+            shingles, begun = run_hashes(numbers, (min(SHINGLE_WORDS, len(numbers)), self._least_width))
+            if lookup.shingles.has_any(shingles):
+                found += self._near(lookup, part, np.unique(shingles))
+            if _is_among(begun, lookup.beginnings).any():
+                found += self._in_common(lookup, part, words, numbers)
         return sorted(found, key=lambda match: (_ORDER.index(match.kind), -match.measure))
+
+    @property
+    def _least_width(self) -> int:
+        """Every run begins with so many words: where no such beginning is known, there is no run."""
+        return min(self._run_words or RUN_WORDS, LEAST_RUN_WORDS)
 
     def _width(self, num_words: int) -> int:
         """Length of the runs of a text; 0 where it has none that says something."""
         if self._run_words is None:
             return 0
-        return min(self._run_words, num_words) if num_words >= min(self._run_words, LEAST_RUN_WORDS) else 0
+        return min(self._run_words, num_words) if num_words >= self._least_width else 0
 
     def _built(self) -> _Lookup:
         most = max(_COMMON_LEAST, int(_COMMON_SHARE * len(self._sources)))
         shingles = _Postings(self._shingles, range(len(self._sources)), most)
         sizes = np.bincount(shingles.owners, minlength=len(self._sources))
         runs = {width: _Postings(*self._runs[width], MOST_ROWS) for width in sorted(self._runs)}
-        return _Lookup(shingles, sizes, np.array(self._is_answer, bool), runs)
+        beginnings = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._beginnings]))
+        return _Lookup(shingles, sizes, np.array(self._is_answer, bool), runs, beginnings)
 
-    def _near(self, lookup: _Lookup, part: Part, numbers: Hashes) -> Iterator[Match]:
+    def _near(self, lookup: _Lookup, part: Part, shingles: Hashes) -> Iterator[Match]:
         """The text most similar to this one, if it is similar enough."""
-        own = lookup.shingles.without_common(_shingles(numbers))
+        own = lookup.shingles.without_common(shingles)
         candidates, common = np.unique(lookup.shingles.owners_of(own), return_counts=True)
         is_like = lookup.is_answer[candidates] == (part == "answer")
         candidates, common = candidates[is_like], common[is_like]
@@ -207,6 +221,7 @@ class _Lookup(NamedTuple):
     sizes: NDArray[np.int64]
     is_answer: NDArray[np.bool_]
     runs: dict[int, _Postings]
+    beginnings: Hashes
 
 
 class _Postings:
@@ -225,10 +240,11 @@ class _Postings:
 
     def positions(self, hashes: Hashes) -> NDArray[np.int64]:
         """Where in `hashes` those are that some text has."""
-        if not len(self._hashes):
-            return np.zeros(0, np.int64)
-        places = np.minimum(np.searchsorted(self._hashes, hashes), len(self._hashes) - 1)
-        return np.flatnonzero(self._hashes[places] == hashes)
+        return np.flatnonzero(_is_among(hashes, self._hashes))
+
+    def has_any(self, hashes: Hashes) -> bool:
+        """Whether some text has one of them."""
+        return bool(_is_among(hashes, self._hashes).any())
 
     def owners_of(self, hashes: Hashes) -> NDArray[np.int64]:
         """The texts that have them, once for each hash."""
@@ -242,13 +258,20 @@ class _Postings:
         return hashes[~np.isin(hashes, self._common)] if len(self._common) else hashes
 
 
+def _is_among(hashes: Hashes, ordered: Hashes) -> NDArray[np.bool_]:
+    """Which of some hashes occur among others, which are sorted."""
+    if not len(ordered):
+        return np.zeros(len(hashes), bool)
+    return ordered[np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)] == hashes
+
+
 def _shingles(numbers: Hashes) -> Hashes:
     (hashes,) = run_hashes(numbers, (min(SHINGLE_WORDS, len(numbers)),))
     return np.unique(hashes)
 
 
 def _whole(numbers: Hashes) -> int:
-    return int(run_hashes(numbers, (len(numbers),))[0][0])
+    return int.from_bytes(hashlib.blake2b(numbers.tobytes(), digest_size=8).digest(), "little")
 
 
 def _parts(row: Row) -> Iterator[tuple[Part, list[str]]]:
