@@ -250,7 +250,7 @@ def test_answers_over_time_stand_side_by_side(run: Path) -> None:
     text = page(run).text("progress")
     assert f"Untrained {SCRIPT} Cut off at the length limit. so so Cut off at the length limit." in text
     assert "Step 5 right = reference as untrained" in text
-    assert "Step 10 right = reference as step 5 (empty answer)" in text
+    assert "Step 10 = reference as step 5 (empty answer)" in text, "what has not changed is not shown again"
     assert text.index("Ask 0?") < text.index("Ask 1?") < text.index("Reference") < text.index("Untrained")
 
 
