@@ -36,7 +36,7 @@ _LEAST_MEAN_SIZE = 10
 _STARTS = 4
 _MOST_ROUNDS = 40
 _NUM_WORDS = 5
-_SHORT_WORD = 4
+_SHORT_WORD = 3
 _LIKE = 0.2
 """Cosine from which on two texts are about a like thing."""
 _FEW_LIKE, _MANY_LIKE = 3, 10
