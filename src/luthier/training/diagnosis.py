@@ -88,7 +88,7 @@ def diagnose(records: Sequence[Mapping[str, Any]], *, total_steps: int, max_grad
         too_low,
         _spikes(curve),
         clipped,
-        None if too_low else _is_flat(curve, validation),
+        None if too_low else _is_flat(curve, validation, is_over=is_over),
     ]
     return [diagnosis for diagnosis in found if diagnosis is not None]
 
@@ -296,10 +296,11 @@ FLAT_SHARE = 0.02
 """A fall of less than a fiftieth of the loss over a third of the training is not worth its time."""
 
 
-def _is_flat(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis | None:
+def _is_flat(curve: Curve, validation: Sequence[tuple[int, float]], *, is_over: bool) -> Diagnosis | None:
     """From some stretch on, at a learning rate worth the name, the loss has surely fallen by less than `FLAT_SHARE`.
 
-    Single batches are noisy. Where validations are at hand, they decide, and the training loss must only not contradict.
+    Single batches are noisy. Where validations are at hand, they decide, and the training loss must only not contradict. While
+    the training goes on, a fall that is small but sure may still become worth its time.
     """
     blocks = _blocks(curve)
     if not blocks or not curve.rates.max():
@@ -312,6 +313,8 @@ def _is_flat(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis
             return None
         level = float(np.median(curve.losses[stretch]))
         fall, error = _fall(curve.steps[stretch], curve.losses[stretch])
+        if not is_over and fall > SURE * error:
+            continue
         held_out = [loss for step, loss in validation if step >= since]
         if len(held_out) >= 3 and validation[-1][0] - validation[-len(held_out)][0] >= len(curve.steps) // 3:
             is_flat = min(held_out[1:]) > held_out[0] * (1 - FLAT_SHARE / 2) and fall < max(
@@ -323,7 +326,7 @@ def _is_flat(curve: Curve, validation: Sequence[tuple[int, float]]) -> Diagnosis
             return Diagnosis(
                 "plateau",
                 since,
-                f"The training loss has stayed at {level:.3g} since step {since}.",
+                f"The training loss has stayed at {level:.4g} since step {since}.",
                 "More steps like these bring nothing. If the answers are not good enough yet: a higher train.learning_rate or "
                 "adapter.rank, or other data; if they are, fewer train.epochs.",
             )

@@ -197,6 +197,16 @@ def test_a_learning_rate_that_is_too_low() -> None:
     assert "learning_rate_too_low" not in {d.kind for d in diagnose(rows[:-1], total_steps=400)}
 
 
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_a_slow_but_sure_fall_is_no_plateau_while_it_goes_on(with_validation: bool) -> None:
+    """Else one is told first that more steps bring nothing, and at the end that there were too few."""
+    curve = slow(75)
+    rows = records(curve, total=75, noise=0.002, validation=curve if with_validation else None, num_validations=10)
+    for count in range(24, rows.index(next(row for row in rows if row["step"] == 75))):
+        assert diagnose(rows[:count], total_steps=75) == []
+    assert set(found(rows)) == {"learning_rate_too_low"}
+
+
 def test_validation_shows_it_through_any_noise() -> None:
     rows = records(slow(200), noise=0.3, validation=slow(200))
     diagnosis = found(rows)["learning_rate_too_low"]
