@@ -13,9 +13,6 @@ from luthier.cli.show_plan import show_best, show_calibration, show_plan
 
 app = typer.Typer(add_completion=False)
 
-METHODS = {"lora": ("lora", "sft"), "qlora": ("qlora", "sft"), "full": ("full", "sft")}
-OBJECTIVES = ("dpo", "reward", "ppo")
-
 
 @app.command()
 def plan(

@@ -49,7 +49,9 @@ def _show_head(console: Console, result: PlanResult) -> None:
     console.print(Text.assemble((result.model.name, "bold"), f", {format_count(total)} parameters: {words}"))
     console.print(f"Shape from {result.model.source}", style="dim", soft_wrap=True)
     batches = _count(job.num_micro_batches, "micro-batch")
-    console.print(f"{job.micro_batch_tokens:,} tokens at once (longest row {job.context:,}), {batches} a step; {job.kept}")
+    console.print(
+        f"{job.micro_batch_tokens:,} tokens at once (longest row {job.context:,}), {batches} a step; {job.kept}"
+    )
     if result.rows:
         rows = result.rows
         console.print(
@@ -253,12 +255,3 @@ def _table(*columns: str) -> Table:
         numeric = column in ("GiB", "saves GiB", "time", "hours", "USD")
         table.add_column(column, justify="right" if numeric else "left", overflow="fold", no_wrap=index == 0)
     return table
-
-
-def memory_words(planned: float, measured: float) -> str:
-    """``planned 1.9 GiB, measured 1.8 GiB (+5 %)``."""
-    share = planned / measured - 1
-    return f"planned {format_bytes(planned)}, measured {format_bytes(measured)} ({100 * share:+.0f} %)"
-
-
-__all__ = ["memory_words", "show_best", "show_calibration", "show_plan"]

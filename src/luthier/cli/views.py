@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from luthier.runs.folder import RunFolder
-from luthier.units import format_bytes, format_count, format_seconds, format_share
+from luthier.units import format_seconds, format_share
 
 if TYPE_CHECKING:
     from luthier.config.fields import FieldWords
     from luthier.config.load import LoadedRecipe
     from luthier.evaluation.result import TaskResult
-    from luthier.models.builtin import BuiltinModel
     from luthier.types import Check
     from luthier.workflows.train import TrainResult
     from luthier.workflows.verify_resume import VerifyResult
@@ -86,17 +85,6 @@ def show_failed_checks(console: Console, checks: Sequence[Check]) -> None:
         console.print(
             Text.assemble(("  FAIL ", "bold red"), f"{check.claim} Measured {check.measured}{unit}. {check.advice}")
         )
-
-
-def show_models(console: Console, builtin: Mapping[str, BuiltinModel], cached: Mapping[str, Path]) -> None:
-    """Built-in models: size, licence, and whether they are ready."""
-    for name, model in builtin.items():
-        ready = name in cached
-        state = f"ready in {cached[name]}" if ready else f"not fetched; run: luthier models fetch {name}"
-        console.print(Text.assemble((name, "bold"), f"  {format_count(model.parameters)} parameters, {model.licence}"))
-        console.print(f"  download {format_bytes(model.download_bytes)}, on disk {format_bytes(model.converted_bytes)}")
-        console.print(f"  {model.note}", soft_wrap=True)
-        console.print(Text(f"  {state}", style="green" if ready else "yellow"), soft_wrap=True)
 
 
 def show_recipe(console: Console, loaded: LoadedRecipe, path: Path, overrides: Sequence[str]) -> None:

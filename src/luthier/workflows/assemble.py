@@ -42,6 +42,7 @@ from luthier.models.load import (
 from luthier.models.placement import Placement, place
 from luthier.objectives.base import Objective
 from luthier.objectives.sft import Sft
+from luthier.plan.job import BUDGET_TOKENS
 from luthier.reporter import Reporter
 from luthier.training.feed import Feed
 from luthier.training.loop import Rhythm, Trainee
@@ -54,9 +55,6 @@ OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
 
 SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm(), "swiglu": FusedSwiglu()}
 """By the name that `train.speedups` uses, in the order of application."""
-
-BUDGET_TOKENS = {"cpu": 3072, "mps": 2048, "cuda": 8192}
-"""Micro-batch size where the recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
 
 LEAST_EVALUATIONS = 5
 

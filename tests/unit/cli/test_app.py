@@ -111,7 +111,7 @@ def test_every_verb_has_help_and_a_short_file(name: str, capsys: pytest.CaptureF
         (["train", "nowhere.yaml"], "There is no file nowhere.yaml."),
         (["train", "--resume", "nobody"], "No run at runs/nobody."),
         (["recipe", "show", "trian"], "Did you mean 'train'?"),
-        (["models", "fetch", "gpt"], "There is: smollm2-135m-instruct."),
+        (["models", "fetch", "gpt"], "See: luthier models list"),
     ],
 )
 def test_bad_input_ends_with_2_and_a_hint(
