@@ -33,7 +33,7 @@ VERBS: dict[str, Verb] = {
     "verify": Verb("luthier.cli.verify", "Prove that an interrupted and resumed run equals an uninterrupted one."),
 }
 
-EXIT_CODES = "0 good · 1 a check failed · 2 bad input · 130 Ctrl-C · 143 terminated · 129 terminal closed"
+EXIT_CODES = "0 good · 1 a check failed · 2 bad input · 130 Ctrl-C · 143 SIGTERM · 129 terminal closed"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

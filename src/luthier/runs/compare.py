@@ -28,8 +28,8 @@ def leaves(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def differing_leaves(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
-    """Leaves of recipes that differ, in the order of the first recipe that has them."""
-    flat = [leaves(recipe) for recipe in recipes]
+    """Leaves of recipes that differ, in the order of the first recipe that has them; an empty mapping has none."""
+    flat = [{name: value for name, value in leaves(recipe).items() if value != {}} for recipe in recipes]
     names = dict.fromkeys(name for one in flat for name in one if name not in NO_DIFFERENCE)
     rows = [Difference(name, tuple(one.get(name) for one in flat)) for name in names]
     return [row for row in rows if any(value != row.values[0] for value in row.values)]

@@ -13,10 +13,9 @@ from luthier.errors import InputError, RunError
 from luthier.evaluation.compare import Comparison, compare
 from luthier.pages.compare import write_comparison
 from luthier.runs.compare import Difference, data_differences, differing_leaves
-from luthier.runs.curves import Curves, read_curves
+from luthier.runs.curves import Curves
+from luthier.runs.figures import read_figures
 from luthier.runs.folder import RunFolder
-from luthier.runs.manifest import Manifest
-from luthier.runs.process import as_it_is
 
 
 @dataclass(frozen=True)
@@ -148,7 +147,7 @@ def figure_rows(runs: Sequence[ComparedRun]) -> list[tuple[str, tuple[str, ...]]
         ("Best validation loss", tuple(loss(run.best_validation_loss) for run in runs)),
         (
             "Tokens per second",
-            tuple("–" if run.tokens_per_second is None else f"{run.tokens_per_second:.0f}" for run in runs),
+            tuple("–" if run.tokens_per_second is None else f"{run.tokens_per_second:,.0f}" for run in runs),
         ),
     ]
 
@@ -161,15 +160,10 @@ def _with_different_names(runs: Sequence[ComparedRun]) -> tuple[ComparedRun, ...
 
 
 def _figures(folder: RunFolder) -> ComparedRun:
-    try:
-        manifest = as_it_is(folder, Manifest.load(folder))
-    except (ValueError, TypeError) as error:
-        raise RunError(f"{folder / 'run.json'} cannot be read: {str(error).splitlines()[0]}") from error
-    curves = read_curves(folder)
+    figures = read_figures(folder)
+    manifest, curves = figures.manifest, figures.curves
     speeds = [r for r in folder.read_lines("metrics.jsonl") if r.get("tokens") and r.get("kind") == "train"]
     seconds = sum(r["seconds"] for r in speeds)
-    of_result = manifest.summary.get("validation_loss")
-    last = curves.validation[-1][1] if curves.validation else None
     return ComparedRun(
         name=folder.name,
         path=folder.path,
@@ -177,11 +171,11 @@ def _figures(folder: RunFolder) -> ComparedRun:
         verdict=manifest.verdict,
         base_model=manifest.base_model,
         method=manifest.method,
-        step=max(manifest.step, curves.train[-1][0] if curves.train else 0),
+        step=figures.step,
         total_steps=manifest.total_steps,
         seconds=manifest.seconds,
-        train_loss=curves.train[-1][1] if curves.train else None,
-        validation_loss=of_result if isinstance(of_result, int | float) else last,
+        train_loss=figures.train_loss,
+        validation_loss=figures.validation_loss,
         best_validation_loss=min((loss for step, loss in curves.validation if step), default=None),
         tokens_per_second=sum(r["tokens"] for r in speeds) / seconds if seconds else None,
         curves=curves,

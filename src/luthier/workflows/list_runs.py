@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from luthier.errors import RunError
-from luthier.runs.curves import read_curves, thinned
+from luthier.runs.curves import thinned
+from luthier.runs.figures import read_figures
 from luthier.runs.folder import RunFolder
-from luthier.runs.manifest import Manifest
-from luthier.runs.process import as_it_is
 
 CURVE_POINTS = 40
 
@@ -27,7 +24,7 @@ class RunSummary:
         step: The last one made.
         train_loss: Loss of the last logged step; None before the first.
         loss_curve: Training losses from first to last, as means over at most `CURVE_POINTS` equal stretches.
-        validation_loss: The last one measured.
+        validation_loss: Of the result where the run is finished, else the last one measured.
         size_bytes: All files of the run folder.
         age_seconds: Since the run was created.
     """
@@ -58,17 +55,14 @@ def list_runs(folder: Path) -> list[RunSummary]:
 def _summarise(folder: RunFolder) -> RunSummary:
     size = _size_bytes(folder.path)
     changed = datetime.fromtimestamp((folder / "run.json").stat().st_mtime, UTC)
-    manifest = None
     try:
-        manifest = as_it_is(folder, Manifest.load(folder))
-        curves = read_curves(folder)
-    except (RunError, ValidationError, TypeError, ValueError) as error:
-        reason = f"{'run.json' if manifest is None else 'metrics.jsonl'} cannot be read: {str(error).splitlines()[0]}"
+        figures = read_figures(folder)
+    except RunError as error:
         age = (datetime.now(UTC) - changed).total_seconds()
         return RunSummary(
-            folder.name, folder.path, "damaged", None, "", "", 0, 0, None, (), None, 0.0, size, age, reason
+            folder.name, folder.path, "damaged", None, "", "", 0, 0, None, (), None, 0.0, size, age, str(error)
         )
-    train = [loss for _, loss in curves.train]
+    manifest = figures.manifest
     return RunSummary(
         name=manifest.name,
         path=folder.path,
@@ -76,11 +70,11 @@ def _summarise(folder: RunFolder) -> RunSummary:
         verdict=manifest.verdict,
         base_model=manifest.base_model,
         method=manifest.method,
-        step=max(manifest.step, curves.train[-1][0] if curves.train else 0),
+        step=figures.step,
         total_steps=manifest.total_steps,
-        train_loss=train[-1] if train else None,
-        loss_curve=tuple(thinned(train, CURVE_POINTS)),
-        validation_loss=curves.validation[-1][1] if curves.validation else None,
+        train_loss=figures.train_loss,
+        loss_curve=tuple(thinned([loss for _, loss in figures.curves.train], CURVE_POINTS)),
+        validation_loss=figures.validation_loss,
         seconds=manifest.seconds,
         size_bytes=size,
         age_seconds=max(0.0, (datetime.now(UTC) - datetime.fromisoformat(manifest.created_at)).total_seconds()),

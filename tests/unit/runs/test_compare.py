@@ -37,3 +37,9 @@ def test_data_differ_by_fingerprint_files_and_counts() -> None:
 def test_thinned_is_means_over_equal_stretches() -> None:
     assert thinned([1, 3, 5, 7, 100, 200], 3) == [2, 6, 150]
     assert thinned([1.0, 2.0], 3) == [1.0, 2.0]
+
+
+def test_an_empty_mapping_is_no_value_beside_its_leaves() -> None:
+    columns = [{"data": {"columns": {}}}, {"data": {"columns": {"prompt": "text"}}}, {"data": {}}]
+    assert differing_leaves(columns) == [("data.columns.prompt", (None, "text", None))]
+    assert differing_leaves([columns[0], columns[2]]) == []
