@@ -346,6 +346,19 @@ def test_samples_show_the_question_without_template_markers(run: Path) -> None:
     assert "Cut off at the length limit" in text
 
 
+def test_the_next_step_of_a_run_that_has_not_ended_well(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "early"
+    (run / "checkpoints").mkdir(parents=True)
+    write_json(run / "checkpoints" / "index.json", {})
+    for status, command in (
+        ("interrupted", "luthier train --resume early continue after the last checkpoint luthier runs"),
+        ("failed", "luthier train --resume early continue after the last checkpoint, once the cause is removed"),
+        ("running", "luthier watch early follow it luthier stop early"),
+    ):
+        write_json(run / "run.json", manifest(status=status, step=3, verdict=None, result=None, result_step=None))
+        assert command in page(run).text("next")
+
+
 def test_a_run_with_nothing_but_its_state(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "early"
     run.mkdir(parents=True)
@@ -355,7 +368,7 @@ def test_a_run_with_nothing_but_its_state(tmp_path: Path) -> None:
     write_json(run / "run.json", stopped)
     shown = page(run)
     assert "Interrupted at step 3 of 10; no checks were made. Stopped by you" in shown.text("title")
-    assert "luthier train --resume early" in shown.text("next")
+    assert "begin anew; nothing was saved to go on from" in shown.text("next")
     sections = (
         "evaluation",
         "training",

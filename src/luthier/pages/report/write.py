@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.config.yaml_source import read_yaml
 from luthier.errors import RunError
@@ -20,9 +21,37 @@ from luthier.pages.report.tokens import read_tokens
 from luthier.pages.report.verdict import verdict
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
+from luthier.runs.process import has_checkpoint
 from luthier.units import format_count, format_seconds
 
 HERE = Path(__file__).parent
+
+
+class Part(NamedTuple):
+    """A part of the page that is read from one file: what reads it, and what is said where the run has not written it."""
+
+    read: Callable[[RunFolder], Any]
+    file: str
+    absent: str
+
+
+PARTS: dict[str, Part] = {
+    "training": Part(read_training, "metrics.jsonl", "No step of the training has been recorded."),
+    "progress": Part(
+        read_progress,
+        "samples_over_time.jsonl",
+        "No prompt was answered during the training: there were no validation rows, or evaluate.sample_prompts is 0.",
+    ),
+    "tokens": Part(read_tokens, "token_view.json", "The run ended before any of its rows were recorded."),
+    "samples": Part(
+        read_samples,
+        "samples.jsonl",
+        "No answers of the tuned model have been recorded; they are written at the end of a run.",
+    ),
+    "data": Part(read_data, "data.json", "The run ended before its data were recorded."),
+    "recipe": Part(read_recipe, "recipe.resolved.yaml", "The run ended before its recipe was recorded."),
+    "environment": Part(read_environment, "environment.json", "The run ended before its environment was recorded."),
+}
 
 
 def write_report(run: Path) -> Path:
@@ -67,46 +96,21 @@ def _view(folder: RunFolder) -> dict[str, Any]:
         "facts": _facts(manifest),
         "notes": notes,
         "evaluation": evaluation,
-        "training": build_section(
-            lambda: read_training(folder), files="metrics.jsonl", absent="No step of the training has been recorded."
+        "checks": build_section(
+            lambda: show_checks(made), files="checks.jsonl", absent=checks.absent or "No checks have been recorded."
         ),
         "memory": build_section(
             lambda: read_memory(folder, made),
             files="metrics.jsonl",
             absent="The run ended before both the trial step and a training step were measured.",
         ),
-        "progress": build_section(
-            lambda: read_progress(folder),
-            files="samples_over_time.jsonl",
-            absent="No prompt was answered during the training: there were no validation rows, or evaluate.sample_prompts is 0.",
+        **{
+            name: build_section(partial(part.read, folder), files=part.file, absent=part.absent)
+            for name, part in PARTS.items()
+        },
+        "commands": next_commands(
+            manifest, _typed(folder), _evaluate_command(folder), tasks, can_resume=has_checkpoint(folder)
         ),
-        "tokens": build_section(
-            lambda: read_tokens(folder),
-            files="token_view.json",
-            absent="The run ended before any of its rows were recorded.",
-        ),
-        "checks": build_section(
-            lambda: show_checks(made), files="checks.jsonl", absent=checks.absent or "No checks have been recorded."
-        ),
-        "samples": build_section(
-            lambda: read_samples(folder),
-            files="samples.jsonl",
-            absent="No answers of the tuned model have been recorded; they are written at the end of a run.",
-        ),
-        "data": build_section(
-            lambda: read_data(folder), files="data.json", absent="The run ended before its data were recorded."
-        ),
-        "recipe": build_section(
-            lambda: read_recipe(folder),
-            files="recipe.resolved.yaml",
-            absent="The run ended before its recipe was recorded.",
-        ),
-        "environment": build_section(
-            lambda: read_environment(folder),
-            files="environment.json",
-            absent="The run ended before its environment was recorded.",
-        ),
-        "commands": next_commands(manifest, _typed(folder), _evaluate_command(folder), tasks),
     }
 
 
@@ -145,7 +149,9 @@ def _evaluate_command(folder: RunFolder) -> str:
     return f"luthier evaluate {_typed(folder)}{'' if has_tasks else ' --task my_task.yaml'}"
 
 
-def next_commands(manifest: Manifest, run: str, evaluate: str, tasks: Sequence[TaskView]) -> list[tuple[str, str]]:
+def next_commands(
+    manifest: Manifest, run: str, evaluate: str, tasks: Sequence[TaskView], *, can_resume: bool
+) -> list[tuple[str, str]]:
     """What to type next (command, what it does), by the state of the run.
 
     Args:
@@ -153,16 +159,18 @@ def next_commands(manifest: Manifest, run: str, evaluate: str, tasks: Sequence[T
         run: As it is typed.
         evaluate: Command that measures it.
         tasks: Measured so far.
+        can_resume: Whether there is a checkpoint.
     """
-    if manifest.status in ("interrupted", "running"):
+    every_run = ("luthier runs", "list all runs")
+    if manifest.status == "running":
+        return [(f"luthier watch {run}", "follow it"), (f"luthier stop {run}", "let it save and end"), every_run]
+    if manifest.status != "finished":
+        cause = ", once the cause is removed" if manifest.status == "failed" else ""
+        if can_resume:
+            return [(f"luthier train --resume {run}", f"continue after the last checkpoint{cause}"), every_run]
         return [
-            (f"luthier train --resume {run}", "continue after the last checkpoint"),
-            ("luthier runs", "list all runs"),
-        ]
-    if manifest.status == "failed":
-        return [
-            (f"luthier train --resume {run}", "continue after the last checkpoint, once the cause is removed"),
-            ("luthier runs", "list all runs"),
+            ("luthier train recipe.yaml --overwrite", f"begin anew; nothing was saved to go on from{cause}"),
+            every_run,
         ]
     measure = (evaluate, "measure it again" if tasks else "compare it with its base model")
     talk = (f"luthier chat {run}", "talk to it, and to its base model, side by side")
