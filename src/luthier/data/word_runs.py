@@ -18,17 +18,19 @@ class WordNumbers:
     """Gives words their numbers, and remembers the last of them: words repeat."""
 
     def __init__(self) -> None:
-        self._known: dict[str, int] = {}
+        self._known = _Known()
 
     def of(self, words: Sequence[str]) -> Hashes:
         """One number of 64 bits for each word."""
-        known = self._known
-        if len(known) > _MOST_REMEMBERED_WORDS:
-            known.clear()
-        for word in words:
-            if word not in known:
-                known[word] = _word_number(word)
-        return np.array([known[word] for word in words], np.uint64)
+        if len(self._known) > _MOST_REMEMBERED_WORDS:
+            self._known.clear()
+        return np.fromiter(map(self._known.__getitem__, words), np.uint64, len(words))
+
+
+class _Known(dict[str, int]):
+    def __missing__(self, word: str) -> int:
+        number = self[word] = _word_number(word)
+        return number
 
 
 def run_hashes(numbers: Hashes, widths: Sequence[int]) -> list[Hashes]:

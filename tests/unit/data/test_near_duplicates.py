@@ -33,9 +33,9 @@ def corpus(seed: int) -> list[str]:
     return texts
 
 
-@pytest.mark.parametrize("block_shingles", [200, 1_000_000])
-def test_pairs_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch, block_shingles: int):
-    monkeypatch.setattr(near_duplicates, "_BLOCK_SHINGLES", block_shingles)
+@pytest.mark.parametrize("block_words", [1, 200, 1_000_000])
+def test_pairs_are_those_of_all_pairs(monkeypatch: pytest.MonkeyPatch, block_words: int):
+    monkeypatch.setattr(near_duplicates, "_BLOCK_WORDS", block_words)
     texts = corpus(1)
     expected = {(i, j) for i, j in itertools.combinations(range(len(texts)), 2) if by_hand(texts[i], texts[j]) >= 0.8}
     assert len(expected) > 10
@@ -57,3 +57,6 @@ def test_little_or_nothing(texts: list[str]):
 
 def test_texts_shorter_than_a_shingle_are_compared_whole():
     assert near_duplicate_pairs(["one two", "three", "one two"]) in ([(0, 2)], [(2, 0)])
+    texts = ["a b c d", "", "b c d", "x", "a b c d", "a b c d e f", "a b", "c d", "x", "a b c d e"]
+    found = {tuple(sorted(pair)) for pair in near_duplicate_pairs(texts)}
+    assert found == {(0, 4), (3, 8)}
