@@ -25,6 +25,8 @@ COMMANDS: dict[str, SubCommand] = {
     "rules": SubCommand("luthier.cli.data_rules", "What check looks for, rule by rule."),
     "clean": SubCommand("luthier.cli.data_clean", "Rows repaired by rule, with a ledger; nothing is lost."),
     "undo": SubCommand("luthier.cli.data_undo", "The rows as they were before clean or redact --ledger."),
+    "review": SubCommand("luthier.cli.data_review", "A sample of rows to keep, drop or fix in the browser."),
+    "apply": SubCommand("luthier.cli.data_apply", "What was decided in a review, done."),
     "convert": SubCommand("luthier.cli.data_convert", "Rows in another layout, and what that cannot say."),
     "split": SubCommand("luthier.cli.data_split", "Rows to learn from and rows to hold out, without leaks."),
     "dedup": SubCommand("luthier.cli.data_dedup", "Rows without equal or nearly equal ones."),

@@ -13,7 +13,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def render_page(
-    template: str, view: Mapping[str, Any], *, folders: Sequence[Path], styles: Sequence[Path], script: Path
+    template: str,
+    view: Mapping[str, Any],
+    *,
+    folders: Sequence[Path],
+    styles: Sequence[Path],
+    script: Path,
+    talks_to_server: bool = False,
 ) -> str:
     """Render a template.
 
@@ -23,6 +29,7 @@ def render_page(
         folders: Where it and what it imports are looked up.
         styles: CSS files, in order.
         script: JavaScript file.
+        talks_to_server: Whether the script may ask the server that the page came from; no other in any case.
     """
     environment = Environment(
         loader=FileSystemLoader(folders),
@@ -36,6 +43,7 @@ def render_page(
     code = script.read_text(encoding="utf-8")
     # The hashes let exactly this style and this script run, and nothing that came in with an answer or a prompt.
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(code)}'; base-uri 'none'; form-action 'none'"
+    policy += "; connect-src 'self'" if talks_to_server else ""
     return environment.get_template(template).render(view, style=style, script=code, policy=policy)
 
 
