@@ -70,7 +70,7 @@ def session(run: LoadedRun) -> ChatSession:
 
 
 def expected_text(run: LoadedRun, *messages: Message, use_adapter: bool) -> str:
-    engine = BatchedEngine(run.model, pad_token_id=0)  # type: ignore[arg-type]
+    engine = BatchedEngine(run.model)  # type: ignore[arg-type]
     (answer,) = engine.generate([build_request(run.contract, run.template, messages, use_adapter=use_adapter)])
     return run.template.decode(answer.token_ids)
 
@@ -265,7 +265,14 @@ def test_one_message_on_the_command_line(place: Path, capsys: pytest.CaptureFixt
     content = json.loads(capsys.readouterr().out)
     assert list(content["answers"]) == ["base", "tuned"]
     assert main(["chat", folder, "--message", "Hi"]) == 0
-    assert capsys.readouterr().out.rstrip("\n") == content["answers"]["tuned"]["text"].rstrip("\n")
+    alone = capsys.readouterr()
+    assert alone.out == content["answers"]["tuned"]["text"] + "\n", "nothing but the answer: it may go into a file"
+    assert content["answers"]["tuned"]["ended_by"] == "length"
+    assert "Cut off at the longest answer allowed" in alone.err
+    assert main(["chat", folder, "--message", "Hi", "--both"]) == 0
+    assert capsys.readouterr().out.startswith("base: ")
+    assert main(["chat", folder, "--message", " "]) == 2
+    assert "The message is empty." in capsys.readouterr().err
     assert main(["chat", folder, "--message", "Hi", "--base", "--both"]) == 2
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from transformers import AttentionInterface
 
-from luthier.accel.attention import _per_segment, _sdpa_segment
+from luthier.accel.attention import _per_segment, sdpa_segment
 from luthier.accel.cpu_attention_plan import plan
 from luthier.data.batch import SegmentTable
 
@@ -32,7 +32,7 @@ def run(
         out, _ = attention(nn.Module(), q, k, v, None, scaling=0.3, sliding_window=window, segments=table)
         out = out.transpose(1, 2)
     else:
-        out = _per_segment(table, q, k, v, _sdpa_segment, scale=0.3, dropout=0.0, window=window)
+        out = _per_segment(table, q, k, v, sdpa_segment, scale=0.3, dropout=0.0, window=window)
     assert (type(out.grad_fn).__name__ == "TransposeBackward0") == fused
     if fused:  # the fused function ran unless the window cuts something off
         assert ("SegmentAttention" in str(out.grad_fn.next_functions[0][0].next_functions[0][0])) == (window is None)

@@ -141,7 +141,7 @@ def greedy(prompt: tuple[int, ...], num_tokens: int = 20, **settings: object) ->
 
 
 def test_greedy_equals_transformers_one_row_at_a_time(model: PreTrainedModel) -> None:
-    answers = BatchedEngine(model, batch_size=16, pad_token_id=PAD).generate([greedy(p) for p in prompts()])
+    answers = BatchedEngine(model, batch_size=16).generate([greedy(p) for p in prompts()])
     for prompt, answer in zip(prompts(), answers, strict=True):
         assert_same_greedy(model, prompt, answer, 20)
         assert answer.finish_reason == ("stop" if answer.token_ids[-1] == STOP else "length")
@@ -160,7 +160,7 @@ def logprob_error(model: PreTrainedModel) -> float:
     """The largest difference between the engine's log-probabilities and those of plain forwards."""
     errors: list[float] = []
     requests = [greedy(p, temperature=0.7, top_p=0.9, seed=i) for i, p in enumerate(prompts())]
-    for prompt, answer in zip(prompts(), BatchedEngine(model, pad_token_id=PAD).generate(requests), strict=True):
+    for prompt, answer in zip(prompts(), BatchedEngine(model).generate(requests), strict=True):
         expected = logprobs_by_forward(model, prompt, answer.token_ids)
         expected = expected.gather(1, torch.tensor(answer.token_ids)[:, None])[:, 0]
         errors.append(float((torch.tensor(answer.logprobs).double() - expected).abs().max()))
@@ -169,9 +169,9 @@ def logprob_error(model: PreTrainedModel) -> float:
 
 def test_shared_prefix_and_batch_size_change_nothing(model: PreTrainedModel) -> None:
     requests = [greedy(p, 5 + 3 * i, temperature=0.8 * (i % 2), seed=i) for i, p in enumerate(prompts())]
-    reference = BatchedEngine(model, batch_size=1, pad_token_id=PAD).generate(requests)
+    reference = BatchedEngine(model, batch_size=1).generate(requests)
     for batch_size, share_prefix in ((3, True), (16, True), (16, False)):
-        engine = BatchedEngine(model, batch_size=batch_size, pad_token_id=PAD, share_prefix=share_prefix)
+        engine = BatchedEngine(model, batch_size=batch_size, share_prefix=share_prefix)
         for expected, got in zip(reference, engine.generate(requests), strict=True):
             assert got.token_ids == expected.token_ids
             assert got.logprobs == pytest.approx(expected.logprobs, abs=1e-5)
@@ -183,28 +183,28 @@ def test_prefix_shared_by_all_rows_of_a_window_model_with_much_padding() -> None
     model = MistralForCausalLM(MistralConfig(**SHAPE, sliding_window=40)).eval()
     start = prompts(20)[6]
     batch = [start + prompts()[8][:n] for n in (30, 25, 10, 1)]
-    answers = BatchedEngine(model, pad_token_id=PAD).generate([greedy(p) for p in batch])
+    answers = BatchedEngine(model).generate([greedy(p) for p in batch])
     for prompt, answer in zip(batch, answers, strict=True):
         assert_same_greedy(model, prompt, answer, 20)
 
 
 def test_adapter_on_and_off_in_one_call(adapted: PeftModel) -> None:
     requests = [greedy(p, use_adapter=bool(i % 2)) for i, p in enumerate(prompts())]
-    answers = BatchedEngine(adapted, pad_token_id=PAD).generate(requests)
+    answers = BatchedEngine(adapted).generate(requests)
     base_answers = [answers[i] for i in range(0, len(requests), 2)]
     for prompt, answer in zip(prompts()[1::2], answers[1::2], strict=True):
         assert_same_greedy(adapted, prompt, answer, 20)
     with adapted.disable_adapter():
         for prompt, answer in zip(prompts()[::2], base_answers, strict=True):
             assert_same_greedy(adapted, prompt, answer, 20)
-    tuned = BatchedEngine(adapted, pad_token_id=PAD).generate([greedy(p) for p in prompts()[::2]])
+    tuned = BatchedEngine(adapted).generate([greedy(p) for p in prompts()[::2]])
     assert [a.token_ids for a in tuned] != [a.token_ids for a in base_answers]
 
 
 def test_seed_decides_the_draw_and_nothing_else_in_the_batch_does(model: PreTrainedModel) -> None:
     prompt = prompts()[3]
     draws = [greedy(prompt, temperature=1.0, seed=seed) for seed in range(6)]
-    engine = BatchedEngine(model, pad_token_id=PAD)
+    engine = BatchedEngine(model)
     together = engine.generate([*draws, *(greedy(p) for p in prompts())])[:6]
     alone = [engine.generate([request])[0] for request in draws]
     assert [a.token_ids for a in together] == [a.token_ids for a in alone]

@@ -52,7 +52,8 @@ def lower_right_mask(num_queries: int, num_keys: int, window: int | None, device
     return mask_QC if window is None else mask_QC & (position_1C > position_Q1 - window)
 
 
-def _sdpa_segment(q: Tensor, k: Tensor, v: Tensor, *, scale: float, dropout: float, window: int | None) -> Tensor:
+def sdpa_segment(q: Tensor, k: Tensor, v: Tensor, *, scale: float, dropout: float, window: int | None) -> Tensor:
+    """One segment [1, H, Q, D] over its context [1, K, C, D], of which its queries are the last."""
     num_queries, num_keys = q.shape[2], k.shape[2]
     gqa = q.shape[1] != k.shape[1]
     if num_queries == num_keys and (window is None or num_keys <= window):
@@ -61,9 +62,10 @@ def _sdpa_segment(q: Tensor, k: Tensor, v: Tensor, *, scale: float, dropout: flo
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask_QC, dropout_p=dropout, scale=scale, enable_gqa=gqa)
 
 
-def _eager_segment(
+def eager_segment(
     q: Tensor, k: Tensor, v: Tensor, *, scale: float, dropout: float, window: int | None, softcap: float | None
 ) -> Tensor:
+    """The same by explicit softmax, with soft-capped logits."""
     groups = q.shape[1] // k.shape[1]
     k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
     logits_BHQC = q @ k.transpose(2, 3) * scale
@@ -183,13 +185,13 @@ def _forward(route: Route) -> Callable[..., tuple[Tensor, None]]:
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         options: dict[str, Any] = {"scale": scale, "dropout": dropout, "window": sliding_window}
         if route == "eager":
-            out = _per_segment(segments, query, key, value, _eager_segment, softcap=softcap, **options)
+            out = _per_segment(segments, query, key, value, eager_segment, softcap=softcap, **options)
         elif softcap is not None and route in ("sdpa", "varlen"):
             raise ModelError(f"{route} attention cannot soft-cap its logits. Use model.attention: eager.")
         elif route == "sdpa" and query.device.type == "cpu" and dropout == 0.0 and sees_all(segments, sliding_window):
             out = SegmentAttention.apply(query, key, value, segments, scale)
         elif route == "sdpa":
-            out = _per_segment(segments, query, key, value, _sdpa_segment, **options)
+            out = _per_segment(segments, query, key, value, sdpa_segment, **options)
         else:
             kernel = _varlen_kernel if route == "varlen" else _flash_attention_kernel(kernels[route])
             out = _all_segments_at_once(segments, query, key, value, kernel, softcap=softcap, **options)
@@ -253,13 +255,20 @@ def _set_implementation(model: PreTrainedModel, name: str | None) -> None:
 
 
 @contextmanager
-def plain_attention(model: nn.Module) -> Iterator[None]:
-    """Inside, attention runs as transformers ships it (padded, with masks and caches), for generation and references."""
+def attention_as(model: nn.Module, name: str) -> Iterator[None]:
+    """Inside, the model's attention is the one that is registered with transformers under this name."""
     inner = base_model(model)
     before = inner.config._attn_implementation
-    softcap = getattr(inner.config.get_text_config(), "attn_logit_softcapping", None)
-    _set_implementation(inner, "sdpa" if softcap is None else "eager")
+    _set_implementation(inner, name)
     try:
         yield
     finally:
         _set_implementation(inner, before)
+
+
+@contextmanager
+def plain_attention(model: nn.Module) -> Iterator[None]:
+    """Inside, attention runs as transformers ships it (padded, with masks and caches), for generation and references."""
+    softcap = getattr(base_model(model).config.get_text_config(), "attn_logit_softcapping", None)
+    with attention_as(model, "sdpa" if softcap is None else "eager"):
+        yield

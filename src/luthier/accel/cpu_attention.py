@@ -13,7 +13,7 @@ fp32. What is rounded is then log P, and rounding hurts the less the nearer it i
 has log P = 0 there, one that looks at all alike has −log n everywhere; so 2^m P with m = log2(n) / 2 is computed, and g and δ
 are divided by 2^m, which is exact.
 
-Reference: `attention._per_segment` with `attention._sdpa_segment`.
+Reference: `attention._per_segment` with `attention.sdpa_segment`.
 
 Shape letters: H query heads, K key/value heads, T tokens, D head width, E = D + 2; of one group or block N segments, Q queries
 and C keys of each.

@@ -1,13 +1,15 @@
-"""Answers many requests with one model, in left-padded batches of similar length.
+"""Answers many requests with one model: rows come and go while others are in progress, in one flat sequence without padding.
 
-A batch computes its common prompt prefix once, gives logits at the last position only, and shrinks as rows finish. Nothing
-of this changes an answer: the tests hold it against `model.generate`, one row at a time.
+A row has a slot in `SlotMemory`. In each step either every row in progress gets its next token, or prompts are computed for
+slots that have become free. What a prompt has in common with one that was computed before is copied. Nothing of this
+changes an answer: the tests hold it against `model.generate`, one row at a time.
 
-Shape letters: R rows, T slots, V vocabulary.
+Shape letters: R rows, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,35 +19,38 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.cache_utils import Cache
 
-from luthier.accel.attention import plain_attention
+from luthier.accel.attention import attention_as
 from luthier.errors import InputError, ModelError
-from luthier.generate.cache import keep_rows, new_cache, spread_prefix
-from luthier.generate.prefix import PrefixMemory, shared_tokens
+from luthier.generate import slot_attention
 from luthier.generate.protocol import Completion, FinishReason, Request
 from luthier.generate.sampling import SamplingSettings, choose_tokens
+from luthier.generate.slots import MIN_SHARED_TOKENS, Known, Piece, SlotMemory, Step, common_length
 
-# Dropping rows copies the cache of those that stay; until a quarter has finished, carrying them along is cheaper.
-SHRINK_BELOW_SHARE = 0.75
-# Layer kinds whose state is keys and values per slot. Recurrent states cannot be padded, shifted or cut.
+PROMPT_TOKENS_AT_ONCE = 4096
+"""New prompt tokens of one step, but for a single prompt that is longer."""
+REFILL_SHARE = 0.25
+"""Prompts are computed when this share of the slots is free: for each single one the rows in progress would wait too often."""
+MAX_CACHE_BYTES = 4 * 1024**3
+# Layer kinds whose state is keys and values per token. Recurrent states cannot be cut or taken over by another row.
 KNOWN_LAYER_KINDS = {"full_attention", "sliding_attention"}
 
 
 class BatchedEngine:
-    """The engine for evaluation and checks.
+    """The engine for evaluation, checks and chat.
 
     Args:
         model: A causal language model of transformers, or a PeftModel around one.
-        batch_size: Rows that are answered together, at most.
-        pad_token_id: Fills rows on the left; the mask hides it.
+        batch_size: Rows in progress at once, at most.
+        max_cache_bytes: Keys and values of all rows; fewer rows are in progress at once where they would need more. One row
+            always is.
         share_prefix: Off only to compare: computes every prompt whole.
 
     A request with ``use_adapter=False`` is answered with the PeftModel's adapters disabled. A model that is not a
     PeftModel has nothing to disable and answers with its weights as they are: for a fully fine-tuned model "base" is
     another model, to be loaded by the caller.
 
-    The model is used in eval mode with transformers' own attention, and left as it was found.
+    The model is used in eval mode with attention over slots, and left as it was found.
     """
 
     def __init__(
@@ -53,14 +58,14 @@ class BatchedEngine:
         model: PreTrainedModel | PeftModel,
         *,
         batch_size: int = 32,
-        pad_token_id: int,
+        max_cache_bytes: int = MAX_CACHE_BYTES,
         share_prefix: bool = True,
     ) -> None:
         if batch_size < 1:
             raise InputError(f"batch_size is {batch_size}; it must be at least 1.")
         self._model = model
         self._batch_size = batch_size
-        self._pad_token_id = pad_token_id
+        self._max_cache_bytes = max_cache_bytes
         self._share_prefix = share_prefix
 
     def generate(
@@ -82,14 +87,16 @@ class BatchedEngine:
             return []
         _refuse_unsupported(self._model, any(r.use_adapter for r in requests))
         rows = [_Row(index, request, context) for index, request in enumerate(requests)]
-        # Longest first: what does not fit into memory fails at once. Equal lengths in order of their tokens, so that
-        # prompts with a common beginning come together.
+        # Longest first: what does not fit into memory fails at once, and rows in progress are of about one length. Equal
+        # lengths in order of their tokens, so that prompts with a common beginning come together.
         rows.sort(key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids), reverse=True)
-        with torch.inference_mode(), _as_for_inference(self._model), plain_attention(self._model):
+        with torch.inference_mode(), _as_for_inference(self._model), attention_as(self._model, slot_attention.NAME):
             for use_adapter in (False, True):
                 chosen = [row for row in rows if row.request.use_adapter is use_adapter]
                 with _adapters(self._model, use_adapter):
-                    self._answer(chosen, on_progress)
+                    for num_finished in self._answer(chosen):
+                        if on_progress is not None and num_finished:
+                            on_progress(num_finished)
         rows.sort(key=lambda row: row.index)
         return [row.completion() for row in rows]
 
@@ -108,102 +115,102 @@ class BatchedEngine:
         row = _Row(0, request, context)
         with (
             _as_for_inference(self._model),
-            plain_attention(self._model),
+            attention_as(self._model, slot_attention.NAME),
             _adapters(self._model, request.use_adapter),
         ):
-            steps = self._answer_batch([row], PrefixMemory(self._append))
+            steps = self._answer([row])
             while row.is_running:
                 with torch.inference_mode():  # around the step alone: what happens between tokens is the caller's
                     next(steps)
                 yield row.token_ids[-1]
 
-    def _answer(self, rows: Sequence[_Row], on_progress: Callable[[int], None] | None) -> None:
-        memory = PrefixMemory(self._append)
-        for start in range(0, len(rows), self._batch_size):
-            for num_finished in self._answer_batch(rows[start : start + self._batch_size], memory):
-                if on_progress is not None and num_finished:
-                    on_progress(num_finished)
-
-    def _answer_batch(self, rows: Sequence[_Row], memory: PrefixMemory) -> Iterator[int]:
+    def _answer(self, rows: Sequence[_Row]) -> Iterator[int]:
         """One step per iteration; yields how many rows it finished."""
-        logits_RV, state = self._prefill([row.request.prompt_ids for row in rows], memory)
-        while True:
-            choice = choose_tokens(logits_RV, [row.sampling for row in rows])
-            running_before = sum(row.is_running for row in rows)
-            for row, token, logprob in zip(rows, choice.ids_R.tolist(), choice.logprobs_R.tolist(), strict=True):
-                row.append(token, logprob)
-            running = [number for number, row in enumerate(rows) if row.is_running]
-            yield running_before - len(running)
-            if not running:
-                return
-            ids_R = choice.ids_R
-            if len(running) <= SHRINK_BELOW_SHARE * len(rows):
-                rows = [rows[number] for number in running]
-                ids_R = ids_R[running]
-                state.keep(running)
-            state.step()
-            logits_RV = self._forward(ids_R[:, None], state)
+        if not rows:
+            return
+        capacity = max(len(row.request.prompt_ids) + row.max_new_tokens - 1 for row in rows)
+        memory = SlotMemory(min(len(rows), self._num_slots(capacity)), capacity)
+        waiting, active = deque(rows), list[_Row]()  # the row in slot n is active[n]
+        while waiting or active:
+            num_free = memory.num_slots - len(active)
+            if waiting and num_free >= min(len(waiting), max(1, REFILL_SHARE * memory.num_slots)):
+                stepping = self._admit(waiting, memory, len(active))
+                active += stepping
+            else:
+                stepping = active
+            self._step(stepping, memory, active.index(stepping[0]))
+            yield self._release(active, memory)
 
-    def _prefill(self, prompts: Sequence[tuple[int, ...]], memory: PrefixMemory) -> tuple[Tensor, _BatchState]:
-        """Run the prompts; returns the logits that follow them, and the state to go on from."""
-        longest = max(map(len, prompts))
-        paddings = [longest - len(prompt) for prompt in prompts]
-        num_shared = shared_tokens(prompts) if self._share_prefix else 0
-        cache = new_cache()
-        if num_shared:
-            cache = spread_prefix(memory.recall(prompts[0][:num_shared]), num_shared, paddings)
-        padded = [[self._pad_token_id] * pad + list(ids) for pad, ids in zip(paddings, prompts, strict=True)]
-        ids_RT = torch.tensor(padded, device=self._model.device)
-        slots_T = torch.arange(longest, device=ids_RT.device)
-        padding_R1 = torch.tensor(paddings, device=ids_RT.device)[:, None]
-        state = _BatchState(
-            cache=cache,
-            paddings=paddings,
-            mask_RT=(slots_T >= padding_R1).long(),
-            positions_RT=(slots_T - padding_R1).clamp(min=0)[:, num_shared:],
-        )
-        return self._forward(ids_RT[:, num_shared:], state), state
+    def _num_slots(self, capacity: int) -> int:
+        per_token = _cache_bytes_per_token(self._model)
+        return max(1, min(self._batch_size, self._max_cache_bytes // (per_token * capacity)))
 
-    def _forward(self, ids_RT: Tensor, state: _BatchState) -> Tensor:
-        """Logits after the last slot [R, V]; the cache grows."""
+    def _admit(self, waiting: deque[_Row], memory: SlotMemory, first_slot: int) -> list[_Row]:
+        """Give free slots to waiting rows, in order.
+
+        A row whose prompt begins like one that is admitted now stays for the next step, when it can take that one's entries.
+        """
+        admitted: list[_Row] = []
+        later: list[_Row] = []
+        num_new = 0
+        while waiting and first_slot + len(admitted) < memory.num_slots:
+            row = waiting.popleft()
+            own = row.request.prompt_ids[
+                :-1
+            ]  # the last token is computed in any case: it predicts the first of the answer
+            known = memory.longest_known(own) if self._share_prefix else Known(0, 0)
+            if known.length < MIN_SHARED_TOKENS:
+                known = Known(0, 0)
+            beside = max((common_length(own, other.request.prompt_ids) for other in admitted), default=0)
+            if self._share_prefix and beside >= known.length + MIN_SHARED_TOKENS:
+                later.append(row)
+                continue
+            if admitted and num_new + len(own) + 1 - known.length > PROMPT_TOKENS_AT_ONCE:
+                later.append(row)
+                break
+            num_new += len(own) + 1 - known.length
+            memory.take_over(known, first_slot + len(admitted))
+            admitted.append(row)
+        waiting.extendleft(reversed(later))
+        return admitted
+
+    def _step(self, rows: Sequence[_Row], memory: SlotMemory, first_slot: int) -> None:
+        """Compute what the rows' slots do not hold yet, and choose each row's next token."""
+        pieces, ids = [], list[int]()
+        for slot, row in enumerate(rows, start=first_slot):
+            past = len(memory.token_ids[slot])
+            new = row.all_ids(past)
+            pieces.append(Piece(slot, len(ids), len(new), past))
+            ids += new
+            memory.token_ids[slot] += new
+        logits_RV = self._forward(ids, Step(memory, pieces))
+        choice = choose_tokens(logits_RV, [row.sampling for row in rows])
+        for row, token, logprob in zip(rows, choice.ids_R.tolist(), choice.logprobs_R.tolist(), strict=True):
+            row.append(token, logprob)
+
+    def _release(self, active: list[_Row], memory: SlotMemory) -> int:
+        """Take out rows that have ended; the last row moves into the gap, so that slots in use stay together."""
+        num_before = len(active)
+        for slot in range(num_before - 1, -1, -1):
+            if active[slot].is_running:
+                continue
+            last = len(active) - 1
+            if slot != last:
+                memory.take_over(Known(last, len(memory.token_ids[last])), slot)
+                active[slot] = active[last]
+            active.pop()
+        return num_before - len(active)
+
+    def _forward(self, ids: Sequence[int], step: Step) -> Tensor:
+        """Logits after each row's last token [R, V]; the slots grow."""
+        device = self._model.device
         return self._model(
-            input_ids=ids_RT,
-            attention_mask=state.mask_RT,
-            position_ids=state.positions_RT,
-            past_key_values=state.cache,
-            use_cache=True,
-            logits_to_keep=1,
-        ).logits[:, -1]
-
-    def _append(self, ids: tuple[int, ...], cache: Cache) -> None:
-        """Run tokens of one unpadded row."""
-        before = cache.get_seq_length()
-        ids_1T = torch.tensor([ids], device=self._model.device)
-        positions_1T = torch.arange(before, before + len(ids), device=ids_1T.device)[None]
-        self._forward(ids_1T, _BatchState(cache, [0], ids_1T.new_ones(1, before + len(ids)), positions_1T))
-
-
-@dataclass
-class _BatchState:
-    """What a batch carries from step to step: cache, columns of padding, mask of all slots, positions of the newest."""
-
-    cache: Cache
-    paddings: list[int]
-    mask_RT: Tensor
-    positions_RT: Tensor
-
-    def step(self) -> None:
-        """Make room for one more token in each row."""
-        self.mask_RT = torch.cat([self.mask_RT, self.mask_RT.new_ones(len(self.paddings), 1)], dim=1)
-        self.positions_RT = self.positions_RT[:, -1:] + 1
-
-    def keep(self, rows: list[int]) -> None:
-        """Drop all other rows, and the columns that are padding in all that stay."""
-        empty_columns = min(self.paddings[row] for row in rows)
-        keep_rows(self.cache, rows, empty_columns)
-        self.paddings = [self.paddings[row] - empty_columns for row in rows]
-        self.mask_RT = self.mask_RT[rows, empty_columns:]
-        self.positions_RT = self.positions_RT[rows]
+            input_ids=torch.tensor([ids], device=device),
+            position_ids=torch.tensor([step.position_ids()], device=device),
+            use_cache=False,
+            logits_to_keep=torch.tensor(step.last_tokens(), device=device),
+            slots=step,
+        ).logits[0]
 
 
 @dataclass
@@ -230,10 +237,14 @@ class _Row:
     def is_running(self) -> bool:
         return self.finish_reason is None
 
+    def all_ids(self, start: int) -> tuple[int, ...]:
+        """Prompt and answer so far, from a position on."""
+        prompt = self.request.prompt_ids
+        answered = max(0, start - len(prompt))
+        return (*prompt[start:], *self.token_ids[answered:])
+
     def append(self, token: int, logprob: float) -> None:
-        """Take a token, unless the answer has ended and the row only waits to be dropped."""
-        if not self.is_running:
-            return
+        """Take the next token."""
         if not isfinite(logprob):
             raise ModelError(
                 f"The model computed no number (log-probability {logprob}) for token {len(self.token_ids) + 1} of an answer. "
@@ -254,6 +265,13 @@ class _Row:
 def _context_tokens(model: PreTrainedModel | PeftModel) -> int | None:
     """Number of positions the model knows; None where its configuration names none."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def _cache_bytes_per_token(model: PreTrainedModel | PeftModel) -> int:
+    config = model.config.get_text_config()
+    kv_heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return 2 * config.num_hidden_layers * kv_heads * width * model.dtype.itemsize
 
 
 def _refuse_bad_request(number: int, request: Request, context: int | None) -> None:

@@ -103,8 +103,7 @@ def split_last_answer(conversation: Conversation) -> tuple[tuple[Message, ...], 
 
 def make_engine(inputs: Inputs, built: BuiltModel) -> BatchedEngine:
     """The engine that evaluation uses, on the model in memory."""
-    pad = inputs.tokenizer.pad_token_id if inputs.tokenizer.pad_token_id is not None else 0
-    return BatchedEngine(built.model, batch_size=inputs.recipe.evaluate.batch_size, pad_token_id=int(pad))  # type: ignore[arg-type]
+    return BatchedEngine(built.model, batch_size=inputs.recipe.evaluate.batch_size)  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)

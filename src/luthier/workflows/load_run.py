@@ -58,10 +58,7 @@ class LoadedRun:
         return load_causal_lm(self.base_source, self.placement.dtype, self.placement.device)
 
     def _engine_on(self, model: Any, batch_size: int | None) -> BatchedEngine:
-        pad = self.tokenizer.pad_token_id
-        return BatchedEngine(
-            model, batch_size=batch_size or self.recipe.evaluate.batch_size, pad_token_id=0 if pad is None else int(pad)
-        )
+        return BatchedEngine(model, batch_size=batch_size or self.recipe.evaluate.batch_size)
 
     def ask(self, prompt: str, *, use_adapter: bool = True, max_new_tokens: int | None = None) -> str:
         """Answer one user message, as text."""

@@ -88,7 +88,7 @@ def test_evaluation_runs(trainee: Trainee, scoring: ScoringModel) -> None:
 
 
 def test_generation_runs(scoring: ScoringModel) -> None:
-    engine = BatchedEngine(scoring.model, pad_token_id=0)  # type: ignore[arg-type]
+    engine = BatchedEngine(scoring.model)  # type: ignore[arg-type]
     request = Request((1, 5, 6), 4, frozenset({2}))
     assert checks.generation_runs(engine, request).passed
     break_weights(scoring)

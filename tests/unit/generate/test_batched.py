@@ -46,7 +46,7 @@ def lora(model: LlamaForCausalLM) -> PeftModel:
 
 
 def engine(model: LlamaForCausalLM | PeftModel, batch_size: int = 4) -> BatchedEngine:
-    return BatchedEngine(model, batch_size=batch_size, pad_token_id=0)
+    return BatchedEngine(model, batch_size=batch_size)
 
 
 def test_limits_are_kept_per_request(model: LlamaForCausalLM) -> None:

@@ -34,7 +34,7 @@ def model() -> PeftModel:
 
 
 def engine(model: PeftModel) -> BatchedEngine:
-    return BatchedEngine(model, batch_size=4, pad_token_id=0)
+    return BatchedEngine(model, batch_size=4)
 
 
 @pytest.mark.parametrize("use_adapter", [True, False])
