@@ -77,7 +77,7 @@ def _one_each(
     rows, kv_heads = len(step.pieces), keys_SKCD.shape[1]
     q_RKGD = q_RHD.unflatten(1, (kv_heads, -1))
     k_RKCD, v_RKCD = keys_SKCD[:rows, :, : step.longest], values_SKCD[:rows, :, : step.longest]
-    mask_R11C = step.mask_R11C(window, q_RHD)
+    mask_R11C = step.mask(window, q_RHD)
     if softcap is None:
         out_RKGD = F.scaled_dot_product_attention(q_RKGD, k_RKCD, v_RKCD, attn_mask=mask_R11C, scale=scale)
     else:

@@ -120,7 +120,7 @@ class Step:
         """Where each row's last token stands in the flat sequence."""
         return [p.start + p.length - 1 for p in self.pieces]
 
-    def mask_R11C(self, window: int | None, like: Tensor) -> Tensor:
+    def mask(self, window: int | None, like: Tensor) -> Tensor:
         """0 where the row's one token sees an entry, −inf elsewhere; made once for all layers of a kind."""
         if window not in self._masks:
             seen_R1 = torch.tensor([p.past + 1 for p in self.pieces], device=like.device)[:, None]
