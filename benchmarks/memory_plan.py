@@ -23,6 +23,7 @@ CASES: tuple[dict[str, Any], ...] = (
     {"kind": "full", "tokens": 1024, "checkpointing": True},
     {"kind": "lora", "tokens": 1024, "compute": "fp32"},
     {"kind": "lora", "tokens": 1024, "micro_batches": 2},
+    {"kind": "lora", "tokens": 3072},
 )
 
 
@@ -39,6 +40,7 @@ def train(case: dict[str, Any], threads: int) -> dict[str, float]:
     import torch
 
     import luthier.workflows.train  # noqa: F401 - imports belong to the baseline
+    from luthier.accel.cpu_allocator import keep_freed_memory
     from luthier.accel.scorer import ScoringModel
     from luthier.data.example import Example, Segment
     from luthier.data.tokenize import TokenizedSet
@@ -59,6 +61,7 @@ def train(case: dict[str, Any], threads: int) -> dict[str, float]:
     from luthier.workflows.assemble import apply_speedups
 
     torch.set_num_threads(threads)
+    keep_freed_memory()  # as `workflows.assemble.build_model` does
     compute, tokens = case.get("compute", "bf16"), case["tokens"]
     before = resident_peak_bytes()
     placement = Placement(torch.device("cpu"), compute)

@@ -56,9 +56,11 @@ class EngineProfile:
         logit_chunks: Parts that the fp32 side of the logits is made in; the rest exists whole.
         logit_chunk_bytes: Per logit of one part, beside `logit_bytes`.
         head_tile_bytes: Size of a tile of fp32 logits where the head works in tiles; 0: it does not.
+        softmax_bytes: Per logit of a tile, for a frozen head's softmax beside the logits themselves.
         positions: Where the head runs.
         double_quantised: Whether the constants of 4-bit weights are quantised themselves.
         activation_slack: Share of the activations that the allocator holds beyond them (blocks that cannot be handed back).
+        waiting_slack: The same once more where gradients wait between micro-batches: they lie among blocks that are freed.
         churn_layers: What the allocator holds back from temporaries of single layers, in layers' worth of kept bytes.
         returns_blocks: Whether memory of activations is free for something else as soon as they are.
         slack: Share of everything that the allocator holds beyond it.
@@ -84,9 +86,11 @@ class EngineProfile:
     logit_chunks: int = 1
     logit_chunk_bytes: float = 0.0
     head_tile_bytes: int = 0
+    softmax_bytes: float = 4.0
     positions: Positions = "all"
     double_quantised: bool = False
     activation_slack: float = 0.0
+    waiting_slack: float = 0.0
     churn_layers: float = 0.0
     returns_blocks: bool = True
     slack: float = 0.0
@@ -123,11 +127,13 @@ def ours_on(device: Device) -> EngineProfile:
         return replace(OURS, overhead_bytes=500 * 1024**2, slack=0.05, error_share=0.2)
     return replace(
         OURS,
+        softmax_bytes=0.0,  # accel.head.CACHE_BYTES at a time
         overhead_bytes=40 * 1024**2,
-        activation_slack=0.35,
-        churn_layers=2.0,
+        activation_slack=0.45,
+        waiting_slack=0.3,
+        churn_layers=6.0,
         returns_blocks=False,
-        error_share=0.1,
+        error_share=0.15,
     )
 
 

@@ -131,7 +131,8 @@ def activations(job: Job, engine: EngineProfile) -> Term:
     if "attention" in job.kept.layers:
         inside = layer_bytes(job, engine, "all") - layer_bytes(job, engine, "attention")
         recomputed = max(recomputed, inside)
-    held = per_token * (1 + engine.activation_slack) + engine.churn_layers * layer_bytes(job, engine, "all")
+    slack = engine.activation_slack + (engine.waiting_slack if job.num_micro_batches > 1 else 0.0)
+    held = per_token * (1 + slack) + engine.churn_layers * layer_bytes(job, engine, "all")
     kept = held * job.micro_batch_tokens
     return Term("activations", kept + recomputed * job.micro_batch_tokens, str(job.kept))
 
@@ -148,8 +149,12 @@ def logits_and_head(job: Job, engine: EngineProfile) -> Term:
         return Term("logits and head", scored * shape.vocab * per_logit, f"{scored:,.0f} positions × {shape.vocab:,}")
     tile = max(16, engine.head_tile_bytes // (4 * shape.vocab))
     rows = min(scored, tile)
-    # bf16 logits, fp32 copy, log-softmax; from the second tile on the one before is still named while the next is made.
-    per_logit = (w + 8) if scored <= tile else (2 * w + 12)
+    if job.is_full or engine.name != "luthier":
+        # Logits, an fp32 copy, log-softmax; from the second tile on the one before is still named while the next is made.
+        per_logit = (w + 8) if scored <= tile else (2 * w + 12)
+    else:
+        # A frozen head's logits become their own gradient in place; the softmax is fp32, on a CPU a few rows at a time.
+        per_logit = engine.softmax_bytes + (w if scored <= tile else 2 * w)
     head_gradient = 2 * w * shape.vocab * shape.hidden if job.is_full else 0
     kept = 2 * w * scored * shape.hidden
     return Term(
