@@ -40,10 +40,11 @@ def chat(
     path = find_run(run)
     if base and both:
         raise InputError("Give --base or --both, not both of them.")
+    if message is not None and not message.strip():
+        raise InputError("The message is empty. Leave --message out to be asked for messages.")
 
-    from luthier.cli.chat_loop import converse
-    from luthier.cli.show_chat import show_turn
-    from luthier.workflows.chat import ChatSession, turn_to_json
+    from luthier.cli.chat_loop import answer_once, converse
+    from luthier.workflows.chat import ChatSession
     from luthier.workflows.load_run import load_run
 
     with terminal_reporter() as reporter:
@@ -55,6 +56,4 @@ def chat(
         session.set_temperature(temperature)
     if message is None:
         return converse(session)
-    turn = session.answer(message)
-    content = {"run": str(path), "message": message, "answers": turn_to_json(turn)["answers"]}
-    return Outcome(content, lambda console: show_turn(console, turn))
+    return answer_once(session, message, path)

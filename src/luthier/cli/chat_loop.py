@@ -47,7 +47,7 @@ class Conversation:
             if text.startswith("/"):
                 self._command(*text[1:].partition(" ")[::2])
             else:
-                self._answer(text)
+                self.answer(text)
         except LuthierError as error:
             self.words.print(Text(str(error), style="red"), soft_wrap=True)
 
@@ -61,15 +61,17 @@ class Conversation:
             raise InputError(f"/{name} takes nothing behind it.")
         command.run(self, argument)
 
-    def _answer(self, message: str) -> None:
+    def answer(self, message: str, *, with_names: bool = True) -> None:
+        """Show the answers as they come, and keep them; Ctrl-C ends them."""
         session = self.session
         if session.base_is_another_model and session.mode != "tuned":
             self.say("The base model of a full fine-tune is a second model in memory.")
         speaker = None
         with _stop_on_ctrl_c() as stop, closing(session.ask(message)) as pieces:
             for piece in pieces:
-                if piece.speaker != speaker:
+                if piece.speaker != speaker and with_names:
                     self._head(piece.speaker, is_first=speaker is None)
+                if piece.speaker != speaker:
                     speaker = piece.speaker
                 self.console.out(piece.text, end="", highlight=False)
                 self.console.file.flush()
@@ -172,6 +174,17 @@ COMMANDS: dict[str, Command] = {
     "help": Command("", "this list", lambda c, _: show_help(c.console, COMMANDS)),
     "quit": Command("", "end (Ctrl-D too); Ctrl-C stops an answer", _quit),
 }
+
+
+def answer_once(session: ChatSession, message: str, run: Path) -> Outcome:
+    """Answer one message as it comes, and end; a single speaker's answer stands alone, without its name.
+
+    Raises:
+        InputError: The message is too long, or the template refuses it.
+    """
+    Conversation(session, stdout_console(), stderr_console()).answer(message, with_names=session.mode == "both")
+    turn = turn_to_json(session.turns[-1]) if session.turns else {"answers": {}}
+    return Outcome({"run": str(run), "message": message, "answers": turn["answers"]}, lambda _: None)
 
 
 def converse(session: ChatSession) -> Outcome:

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from luthier.cli.dispatch import stderr_console
+from luthier.cli.hanging import print_hanging
 from luthier.reporter import Level
 from luthier.types import Check
 from luthier.units import format_bytes, format_count, format_seconds
@@ -93,7 +94,7 @@ class TerminalReporter:
     def stage(self, title: str) -> None:
         """Close what ran and name what begins."""
         self.close()
-        self._print(Text(title, style="bold"))
+        self._print(Text(title, style="bold"), indent=0)
         self._stage_started = time.monotonic()
 
     def close(self) -> None:
@@ -115,13 +116,12 @@ class TerminalReporter:
         """A tick or a cross; a cross comes with what was measured and what to do."""
         good, bad = self._marks
         if check.passed:
-            self._print(Text.assemble("  ", (good, "green"), f" {check.claim}"))
+            self._print(Text.assemble("  ", (good, "green"), f" {check.claim}"), indent=3 + len(good))
             return
         unit = f" {check.unit}" if check.unit else ""
-        self._print(Text.assemble("  ", (bad, "bold red"), f" {check.claim}"))
-        self._print(
-            Text(f"    {check.name}: measured {check.measured}{unit}, limit {check.limit}{unit}. {check.advice}")
-        )
+        self._print(Text.assemble("  ", (bad, "bold red"), f" {check.claim}"), indent=3 + len(bad))
+        measured = f"{check.name}: measured {check.measured}{unit}, limit {check.limit}{unit}. {check.advice}"
+        self._print(Text(f"    {measured}"), indent=4)
 
     def progress(self, name: str, done: float, total: float, detail: Mapping[str, float | str] | None = None) -> None:
         """A count moved."""
@@ -174,9 +174,8 @@ class TerminalReporter:
                 )
         return Group(*rows)
 
-    def _print(self, text: Text) -> None:
-        # Off a terminal lines stay whole: a log is searched, not looked at.
-        self.console.print(text, soft_wrap=not self.console.is_terminal)
+    def _print(self, text: Text, indent: int = 2) -> None:
+        print_hanging(self.console, text, indent)
 
 
 @contextmanager

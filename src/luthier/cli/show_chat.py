@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from luthier.workflows.chat import ChatSession, PromptToken, Turn
+    from luthier.workflows.chat import ChatSession, PromptToken
 
 SPEAKER_STYLES = {"base": "yellow", "tuned": "green"}
 # Two shades of each part alternate, so that one sees where a token ends.
@@ -20,14 +20,6 @@ TOKEN_STYLES = {
     "prompt": ("black on cyan", "black on bright_cyan"),
     "answer": ("black on green", "black on bright_green"),
 }
-
-
-def show_turn(console: Console, turn: Turn) -> None:
-    """The answers; with the speakers' names where there are several."""
-    for speaker, answer in turn.answers.items():
-        if len(turn.answers) > 1:
-            console.print(Text(f"{speaker}:", style=f"bold {SPEAKER_STYLES[speaker]}"))
-        console.out(answer.text, highlight=False)
 
 
 def show_history(console: Console, session: ChatSession) -> None:

@@ -1,4 +1,4 @@
-"""The process's two streams made safe to write to: closed, ended by their reader, or without Unicode."""
+"""The process's streams made safe to use: closed, ended by their reader, or without Unicode."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def _in_plain_signs(error: UnicodeError) -> tuple[str, int]:
 def prepare_streams() -> None:
     """Give a closed stream somewhere to go, and let no sign of ours stop a program whose terminal cannot show it."""
     codecs.register_error(PLAIN_SIGNS, _in_plain_signs)
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115 - as long as the process
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:  # closed by whoever started us: `luthier … >&-`

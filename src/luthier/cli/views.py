@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from luthier.cli.hanging import print_hanging
 from luthier.runs.folder import RunFolder
 from luthier.units import format_seconds, format_share
 
@@ -37,7 +38,8 @@ def show_train(console: Console, result: TrainResult) -> None:
         console.print(result.stopped_early)
     show_failed_checks(console, result.checks)
     for diagnosis in result.diagnosis:
-        console.print(Text.assemble(("  curves: ", "bold yellow"), f"{diagnosis.message} {diagnosis.advice}"))
+        text = Text.assemble(("  curves: ", "bold yellow"), f"{diagnosis.message} {diagnosis.advice}")
+        print_hanging(console, text, indent=4)
     console.print(f"Result: {result.result} (step {result.result_step})", soft_wrap=True)
     console.print(f"Report: {result.report}", soft_wrap=True)
     run = RunFolder(result.run).typed
@@ -72,7 +74,8 @@ def show_verify(console: Console, result: VerifyResult) -> None:
     """Each check, and the verdict."""
     for check in result.checks:
         mark = ("pass", "green") if check.passed else ("FAIL", "bold red")
-        console.print(Text.assemble(mark, f"  {check.claim} (measured {check.measured}, limit {check.limit})"))
+        text = Text.assemble(mark, f"  {check.claim} (measured {check.measured}, limit {check.limit})")
+        print_hanging(console, text, indent=6)
     console.print("Resume is exact." if result.passed else "Resume is NOT exact.")
 
 
@@ -82,9 +85,8 @@ def show_failed_checks(console: Console, checks: Sequence[Check]) -> None:
     console.print(f"{len(checks) - len(failed)} checks passed, {len(failed)} failed")
     for check in failed:
         unit = f" {check.unit}" if check.unit else ""
-        console.print(
-            Text.assemble(("  FAIL ", "bold red"), f"{check.claim} Measured {check.measured}{unit}. {check.advice}")
-        )
+        text = Text.assemble(("  FAIL ", "bold red"), f"{check.claim} Measured {check.measured}{unit}. {check.advice}")
+        print_hanging(console, text, indent=4)
 
 
 def show_recipe(console: Console, loaded: LoadedRecipe, path: Path, overrides: Sequence[str]) -> None:

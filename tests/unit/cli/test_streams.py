@@ -51,6 +51,15 @@ def test_signs_that_the_terminal_has_not_are_replaced(tmp_path: Path) -> None:
 
 
 def test_a_closed_stdout_is_no_fault(tmp_path: Path) -> None:
-    command = f"exec {sys.executable} -m luthier runs >&-"
+    command = f"exec {sys.executable} -m luthier runs >&- <&-"
     done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_a_closed_stdin_reads_as_empty(tmp_path: Path) -> None:
+    code = (
+        "import sys; from luthier.cli.streams import prepare_streams; prepare_streams(); print(repr(sys.stdin.read()))"
+    )
+    command = f"exec {sys.executable} -c '{code}' <&-"
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"''\n", b"")
