@@ -17,6 +17,7 @@ class SubCommand(NamedTuple):
 
 
 COMMANDS: dict[str, SubCommand] = {
+    "find": SubCommand("luthier.cli.data_find", "Data sets of the Hugging Face hub: size, licence, columns."),
     "inspect": SubCommand(
         "luthier.cli.data_inspect", "Format, columns, rows, token lengths, what each max_length costs."
     ),

@@ -25,7 +25,8 @@ class DataSection(Section):
 
     train: Paths = Field(min_length=1)
     """Files (jsonl, json, csv, tsv, parquet, arrow, txt, md; also as .gz or .zst), folders or patterns (data/*.jsonl) to learn
-    from; one path or a list. Relative paths start at the recipe's folder. demo:shop-sql is the built-in example."""
+    from; one path or a list. Relative paths start at the recipe's folder. demo:shop-sql is the built-in example;
+    hub:owner/name is a data set of the Hugging Face hub."""
 
     validation: Paths = ()
     """Files held out for validation. Empty: `validation_fraction` of the training rows is split off."""

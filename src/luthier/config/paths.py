@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from luthier.config.yaml_source import KeyPath
 
-BUILT_IN_DATA = "demo:"
+NO_FILES = ("demo:", "hub:")
 MODEL_FILE = "config.json"
 
 
@@ -39,7 +39,7 @@ def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> 
 
 
 def _is_data_file(text: str) -> bool:
-    return not text.startswith(BUILT_IN_DATA)
+    return not text.startswith(NO_FILES)
 
 
 def _is_template_file(text: str) -> bool:

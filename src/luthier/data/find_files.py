@@ -1,4 +1,4 @@
-"""Folders and patterns → the data files that they mean, sorted by path.
+"""Folders, patterns and names of the hub → the data files that they mean, sorted by path.
 
 A folder means all files below it that can be read; hidden ones and other kinds are passed over. Files of different kinds are
 refused: a folder of rows with a README beside them would be learnt with the README.
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from luthier.data.hub import hub_files, is_hub_name
 from luthier.data.open_file import kind_of_file
 from luthier.data.sources import READERS, is_generated
 from luthier.errors import DataError
@@ -23,7 +24,8 @@ def find_files(names: Sequence[str | Path]) -> tuple[str, ...]:
     """The files that `names` stand for: folders and patterns (``data/**/*.jsonl``) opened up, all others as they are.
 
     Raises:
-        DataError: A folder or pattern holds no data file, or holds files of several kinds; or a file is named twice.
+        DataError: A folder or pattern holds no data file, or holds files of several kinds; a file is named twice; or a data
+            set of the hub (``hub:owner/name``) cannot be had.
     """
     files = [file for name in names for file in _files_of(str(name))]
     twice = sorted({file for file in files if files.count(file) > 1}) if len(files) < 10_000 else []
@@ -35,6 +37,8 @@ def find_files(names: Sequence[str | Path]) -> tuple[str, ...]:
 def _files_of(name: str) -> list[str]:
     if is_generated(name):
         return [name]
+    if is_hub_name(name):
+        return hub_files(name)
     path = Path(name)
     if path.is_dir():
         return _of_one_kind(name, [str(file) for file in _below(path)], f"{name.rstrip('/')}/**/*")

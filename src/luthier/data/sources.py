@@ -96,6 +96,8 @@ def _require_file(path: Path) -> None:
         similar = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
         if not parent.is_dir():
             hint = f"the folder {parent} does not exist either"
+            if not path.suffix:  # owner/name, as a hub id is written
+                hint += f". The data set of the Hugging Face hub is written hub:{parent.name}/{path.name}"
         elif similar:
             hint = f"similar files there: {', '.join(similar)}"
         else:
