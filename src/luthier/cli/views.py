@@ -64,7 +64,8 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
         for contender in task.contenders:
             mean = contender.mean
             interval = f"{format_share(mean.low)} to {format_share(mean.high)}"
-            table.add_row(contender.name, format_share(mean.mean), interval, format_share(contender.share_stopped))
+            stopped = "–" if contender.share_stopped is None else format_share(contender.share_stopped)
+            table.add_row(contender.name, format_share(mean.mean), interval, stopped)
         console.print(table)
         for comparison in task.comparisons():
             console.print(comparison.sentence())

@@ -106,3 +106,13 @@ def test_command_in_80_columns_and_as_json(two: list[Path], capsys: pytest.Captu
     assert content["runs"][0]["curves"]["train"][0] == [1, 2.9]
     assert content["runs"][0]["train_loss"] == 2.0
     assert content["tasks"][0]["verdict"] == "better"
+
+
+def test_lists_are_read_as_people_write_them(tmp_path: Path) -> None:
+    runs = [make_run(tmp_path / name, "0.001", {}) for name in ("a", "b")]
+    for run, files in zip(runs, ("[one.csv, two.csv]", "[]"), strict=True):
+        (run / "recipe.resolved.yaml").write_text(f"data:\n  validation: {files}\n")
+    page = compare_runs(runs).page.read_text()
+    assert "one.csv, two.csv" in page
+    assert "none" in page
+    assert "[&#34;" not in page

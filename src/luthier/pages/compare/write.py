@@ -85,4 +85,10 @@ def _charts(names: Sequence[str], curves: Sequence[Curves]) -> list[LineChart | 
 
 
 def _in_words(rows: Sequence[Difference]) -> list[tuple[str, list[str]]]:
-    return [(row.name, [text_of(value) for value in row.values]) for row in rows]
+    return [(row.name, [_words(value) for value in row.values]) for row in rows]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(text_of, value)) or "none"
+    return text_of(value)
