@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+from luthier.errors import InputError
+from luthier.generate import batched
 from luthier.generate.batched import BatchedEngine
 from luthier.generate.protocol import Completion, Request
 from tests.tiny import FAMILIES as MORE_FAMILIES
@@ -199,6 +202,31 @@ def test_adapter_on_and_off_in_one_call(adapted: PeftModel) -> None:
             assert_same_greedy(adapted, prompt, answer, 20)
     tuned = BatchedEngine(adapted).generate([greedy(p) for p in prompts()[::2]])
     assert [a.token_ids for a in tuned] != [a.token_ids for a in base_answers]
+
+
+@pytest.mark.parametrize("mixed", [True, False])
+def test_base_and_several_adapters_in_one_batch(
+    adapted: PeftModel, mixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(2)
+    adapted.add_adapter("other", LoraConfig(r=3, target_modules=["q_proj", "up_proj"], init_lora_weights=False))
+    adapted.eval()
+    flags = {name: p.requires_grad for name, p in adapted.named_parameters()}
+    monkeypatch.setattr(batched, "can_mix", lambda _: mixed)
+    choices = [{"use_adapter": False}, {}, {"adapter": "other"}]
+    start = prompts()[0][:20]  # common to all, and of no use to another adapter's rows
+    requests = [greedy((*start, 30 + i), **choices[i % 3]) for i in range(9)]
+    answers = BatchedEngine(adapted, batch_size=5).generate(requests)
+    assert {name: p.requires_grad for name, p in adapted.named_parameters()} == flags
+    assert all("forward" not in vars(m) for m in adapted.modules())
+    assert len({a.token_ids[:8] for a in answers}) > 3
+    for kind, name in enumerate((None, "default", "other")):
+        adapted.set_adapter(name or "default")
+        with adapted.disable_adapter() if name is None else nullcontext():
+            for request, answer in list(zip(requests, answers, strict=True))[kind::3]:
+                assert_same_greedy(adapted, request.prompt_ids, answer, 20)
+    with pytest.raises(InputError, match="no adapter 'nobody'; the model has default, other"):
+        BatchedEngine(adapted).generate([greedy(start, adapter="nobody")])
 
 
 def test_seed_decides_the_draw_and_nothing_else_in_the_batch_does(model: PreTrainedModel) -> None:

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from math import isfinite
+from typing import Any
 
 import torch
 from peft import PeftModel
@@ -23,6 +24,7 @@ from transformers import PreTrainedModel
 from luthier.accel.attention import attention_as
 from luthier.errors import InputError, ModelError
 from luthier.generate import slot_attention
+from luthier.generate.adapter_mix import AdapterMix, can_mix, mixing
 from luthier.generate.protocol import Completion, FinishReason, Request
 from luthier.generate.sampling import SamplingSettings, choose_tokens
 from luthier.generate.slots import MIN_SHARED_TOKENS, Known, Piece, SlotMemory, Step, common_length
@@ -46,9 +48,10 @@ class BatchedEngine:
             always is.
         share_prefix: Off only to compare: computes every prompt whole.
 
-    A request with ``use_adapter=False`` is answered with the PeftModel's adapters disabled. A model that is not a
-    PeftModel has nothing to disable and answers with its weights as they are: for a fully fine-tuned model "base" is
-    another model, to be loaded by the caller.
+    A request with ``use_adapter=False`` is answered with the PeftModel's adapters disabled, others with the adapter they name
+    or the active one; LoRA adapters and the base are answered together. A model that is not a PeftModel has nothing to disable
+    and answers with its weights as they are: for a fully fine-tuned model "base" is another model, to be loaded by the
+    caller.
 
     The model is used in eval mode with attention over slots, and left as it was found.
     """
@@ -86,15 +89,14 @@ class BatchedEngine:
         if not requests:
             return []
         _refuse_unsupported(self._model, any(r.use_adapter for r in requests))
-        rows = [_Row(index, request, context) for index, request in enumerate(requests)]
+        rows = [_Row(i, request, context, _voice(self._model, request)) for i, request in enumerate(requests)]
         # Longest first: what does not fit into memory fails at once, and rows in progress are of about one length. Equal
         # lengths in order of their tokens, so that prompts with a common beginning come together.
         rows.sort(key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids), reverse=True)
         with torch.inference_mode(), _as_for_inference(self._model), attention_as(self._model, slot_attention.NAME):
-            for use_adapter in (False, True):
-                chosen = [row for row in rows if row.request.use_adapter is use_adapter]
-                with _adapters(self._model, use_adapter):
-                    for num_finished in self._answer(chosen):
+            for chosen, voice in _together(self._model, rows):
+                with voice as mix:
+                    for num_finished in self._answer(chosen, mix):
                         if on_progress is not None and num_finished:
                             on_progress(num_finished)
         rows.sort(key=lambda row: row.index)
@@ -112,22 +114,20 @@ class BatchedEngine:
         context = _context_tokens(self._model)
         _refuse_bad_request(0, request, context)
         _refuse_unsupported(self._model, request.use_adapter)
-        row = _Row(0, request, context)
+        row = _Row(0, request, context, _voice(self._model, request))
         with (
             _as_for_inference(self._model),
             attention_as(self._model, slot_attention.NAME),
-            _adapters(self._model, request.use_adapter),
+            _one_voice(self._model, row.voice),
         ):
-            steps = self._answer([row])
+            steps = self._answer([row], None)
             while row.is_running:
                 with torch.inference_mode():  # around the step alone: what happens between tokens is the caller's
                     next(steps)
                 yield row.token_ids[-1]
 
-    def _answer(self, rows: Sequence[_Row]) -> Iterator[int]:
+    def _answer(self, rows: Sequence[_Row], mix: AdapterMix | None) -> Iterator[int]:
         """One step per iteration; yields how many rows it finished."""
-        if not rows:
-            return
         capacity = max(len(row.request.prompt_ids) + row.max_new_tokens - 1 for row in rows)
         memory = SlotMemory(min(len(rows), self._num_slots(capacity)), capacity)
         waiting, active = deque(rows), list[_Row]()  # the row in slot n is active[n]
@@ -138,7 +138,7 @@ class BatchedEngine:
                 active += stepping
             else:
                 stepping = active
-            self._step(stepping, memory, active.index(stepping[0]))
+            self._step(stepping, memory, active.index(stepping[0]), mix)
             yield self._release(active, memory)
 
     def _num_slots(self, capacity: int) -> int:
@@ -158,10 +158,11 @@ class BatchedEngine:
             own = row.request.prompt_ids[
                 :-1
             ]  # the last token is computed in any case: it predicts the first of the answer
-            known = memory.longest_known(own) if self._share_prefix else Known(0, 0)
+            known = memory.longest_known(own, row.voice) if self._share_prefix else Known(0, 0)
             if known.length < MIN_SHARED_TOKENS:
                 known = Known(0, 0)
-            beside = max((common_length(own, other.request.prompt_ids) for other in admitted), default=0)
+            alike = [other.request.prompt_ids for other in admitted if other.voice == row.voice]
+            beside = max((common_length(own, ids) for ids in alike), default=0)
             if self._share_prefix and beside >= known.length + MIN_SHARED_TOKENS:
                 later.append(row)
                 continue
@@ -170,11 +171,12 @@ class BatchedEngine:
                 break
             num_new += len(own) + 1 - known.length
             memory.take_over(known, first_slot + len(admitted))
+            memory.voices[first_slot + len(admitted)] = row.voice
             admitted.append(row)
         waiting.extendleft(reversed(later))
         return admitted
 
-    def _step(self, rows: Sequence[_Row], memory: SlotMemory, first_slot: int) -> None:
+    def _step(self, rows: Sequence[_Row], memory: SlotMemory, first_slot: int, mix: AdapterMix | None) -> None:
         """Compute what the rows' slots do not hold yet, and choose each row's next token."""
         pieces, ids = [], list[int]()
         for slot, row in enumerate(rows, start=first_slot):
@@ -183,6 +185,8 @@ class BatchedEngine:
             pieces.append(Piece(slot, len(ids), len(new), past))
             ids += new
             memory.token_ids[slot] += new
+        if mix is not None:
+            mix.tokens = _tokens_by_adapter(rows, pieces, self._model.device)
         logits_RV = self._forward(ids, Step(memory, pieces))
         choice = choose_tokens(logits_RV, [row.sampling for row in rows])
         for row, token, logprob in zip(rows, choice.ids_R.tolist(), choice.logprobs_R.tolist(), strict=True):
@@ -220,6 +224,7 @@ class _Row:
     index: int
     request: Request
     context: int | None
+    voice: str | None
     token_ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish_reason: FinishReason | None = None
@@ -322,17 +327,55 @@ def _as_for_inference(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
+def _voice(model: nn.Module, request: Request) -> str | None:
+    """The adapter that answers; None for the model without one."""
+    if not isinstance(model, PeftModel) or not request.use_adapter:
+        if request.adapter is not None:
+            raise InputError(f"A request names the adapter '{request.adapter}', but is to be answered without one.")
+        return None
+    name = request.adapter or model.active_adapter
+    if name not in model.peft_config:
+        raise InputError(f"There is no adapter '{name}'; the model has {', '.join(model.peft_config)}.")
+    return name
+
+
+def _together(
+    model: nn.Module, rows: Sequence[_Row]
+) -> Iterator[tuple[list[_Row], AbstractContextManager[AdapterMix | None]]]:
+    """Rows that can be in progress at once: all where adapters can be mixed, else those of one voice after the other."""
+    voices = sorted({row.voice for row in rows}, key=lambda voice: voice or "")
+    if len(voices) > 1 and can_mix(model):
+        yield list(rows), mixing(model)
+    else:
+        for voice in voices:
+            yield [row for row in rows if row.voice == voice], _one_voice(model, voice)
+
+
+def _tokens_by_adapter(rows: Sequence[_Row], pieces: Sequence[Piece], device: torch.device) -> dict[str, Tensor]:
+    tokens: dict[str, list[int]] = {}
+    for row, piece in zip(rows, pieces, strict=True):
+        if row.voice is not None:
+            tokens.setdefault(row.voice, []).extend(range(piece.start, piece.start + piece.length))
+    return {name: torch.tensor(places, device=device) for name, places in tokens.items()}
+
+
 @contextmanager
-def _adapters(model: nn.Module, enabled: bool) -> Iterator[None]:
-    """The model with or without its adapters."""
-    if enabled or not isinstance(model, PeftModel):
+def _one_voice(model: nn.Module, voice: str | None) -> Iterator[None]:
+    """The model with one of its adapters, or with none; afterwards it is as it was."""
+    if not isinstance(model, PeftModel) or voice == model.active_adapter:
         yield
         return
     # PEFT marks adapters as trainable when it enables them again, whatever they were before.
     trainable = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    active: Any = model.active_adapter
     try:
-        with model.disable_adapter():
+        if voice is None:
+            with model.disable_adapter():
+                yield
+        else:
+            model.set_adapter(voice)
             yield
     finally:
+        model.set_adapter(active)
         for parameter, flag in trainable.items():
             parameter.requires_grad_(flag)

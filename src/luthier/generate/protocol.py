@@ -24,6 +24,7 @@ class Request:
         top_p: Only the most probable tokens that together reach this share are drawn from.
         seed: Makes a drawn answer repeat, whatever else is in the batch.
         use_adapter: False answers with the base model under the adapter.
+        adapter: Which of several adapters, by its name in PEFT; None takes the active one.
     """
 
     prompt_ids: tuple[int, ...]
@@ -33,6 +34,7 @@ class Request:
     top_p: float = 1.0
     seed: int = 0
     use_adapter: bool = True
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

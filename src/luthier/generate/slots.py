@@ -37,6 +37,8 @@ class SlotMemory:
         self.num_slots = num_slots
         self.capacity = capacity
         self.token_ids: list[tuple[int, ...]] = [()] * num_slots
+        self.voices: list[str | None] = [None] * num_slots
+        """The adapter that a slot's entries were computed with; None for the base model."""
         self._layers: dict[int, tuple[Tensor, Tensor]] = {}
 
     def layer(self, index: int, like_TKD: Tensor, values_like_TKD: Tensor) -> tuple[Tensor, Tensor]:
@@ -50,9 +52,12 @@ class SlotMemory:
             )
         return self._layers[index]
 
-    def longest_known(self, prompt: Sequence[int]) -> Known:
-        """The slot that holds most of a prompt's beginning."""
-        lengths = [common_length(prompt, ids) for ids in self.token_ids]
+    def longest_known(self, prompt: Sequence[int], voice: str | None) -> Known:
+        """The slot that holds most of a prompt's beginning, computed by the same voice."""
+        lengths = [
+            common_length(prompt, ids) if own == voice else 0
+            for ids, own in zip(self.token_ids, self.voices, strict=True)
+        ]
         best = max(range(self.num_slots), key=lengths.__getitem__)
         return Known(best, lengths[best])
 
@@ -63,6 +68,7 @@ class SlotMemory:
                 for stored_SKCD in (keys, values):
                     stored_SKCD[target, :, : known.length] = stored_SKCD[known.slot, :, : known.length]
         self.token_ids[target] = self.token_ids[known.slot][: known.length]
+        self.voices[target] = self.voices[known.slot]
 
 
 def common_length(a: Sequence[int], b: Sequence[int]) -> int:

@@ -29,7 +29,8 @@ def test_a_slot_takes_over_entries_and_their_tokens() -> None:
     assert keys.shape == values.shape == (2, 3, 5, 4)
     keys[0], values[0] = torch.randn(3, 5, 4), torch.randn(3, 5, 4)
     memory.token_ids[0] = (7, 8, 9)
-    assert memory.longest_known((7, 8, 1)) == Known(0, 2)
+    assert memory.longest_known((7, 8, 1), None) == Known(0, 2)
+    assert memory.longest_known((7, 8, 1), "other").length == 0
     memory.take_over(Known(0, 2), 1)
     assert memory.token_ids[1] == (7, 8)
     assert torch.equal(keys[1, :, :2], keys[0, :, :2])
