@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from luthier.workflows.watch import RunState
 
 CURVE_WIDTH = 14
+LEAST_WIDTH = 76
+"""Of a terminal that has room for time and size too."""
 
 
 def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> None:
@@ -27,7 +29,8 @@ def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> Non
     if not runs:
         console.print(f"No runs in {folder}. Start one: luthier demo, or luthier train recipes/sft_lora.yaml")
         return
-    table = table_of("run", "state", "training loss", "valid.", "time", "size", "age")
+    is_wide = console.width >= LEAST_WIDTH
+    table = table_of("run", "state", "training loss", "valid.", *(("time", "size") if is_wide else ()), "age")
     curve = table.columns[2]
     curve.justify, curve.no_wrap, curve.min_width = "left", True, CURVE_WIDTH
     for run in runs:
@@ -37,8 +40,7 @@ def show_runs(console: Console, runs: Sequence[RunSummary], folder: Path) -> Non
             Text.assemble(state_text(run.status, run.verdict), "\n", (f"{run.step}/{run.total_steps}", "dim")),
             f"{sparkline(run.loss_curve, CURVE_WIDTH, encoding=console.encoding)}\n{loss}",
             "" if run.validation_loss is None else f"\n{run.validation_loss:.3f}",
-            format_seconds(run.seconds),
-            format_bytes(run.size_bytes),
+            *((format_seconds(run.seconds), format_bytes(run.size_bytes)) if is_wide else ()),
             format_age(run.age_seconds),
         )
     console.print(table)

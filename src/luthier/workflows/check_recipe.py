@@ -11,6 +11,7 @@ from pathlib import Path
 
 from luthier.config.load import OVERRIDE, LoadedRecipe
 from luthier.data.find_files import find_files
+from luthier.data.hub import is_hub_name
 from luthier.data.sources import is_generated, read_rows
 from luthier.errors import InputError, RecipeError
 from luthier.models.builtin import BUILTIN
@@ -62,7 +63,8 @@ def _look_for_model(name: str) -> None:
 
 def _look_for_data(names: Sequence[str], loaded: LoadedRecipe, field: str) -> None:
     try:
-        for file in find_files(names)[:MOST_FILES_OPENED]:
+        here = [name for name in names if not is_hub_name(name)]  # a check fetches nothing
+        for file in find_files(here)[:MOST_FILES_OPENED]:
             next(iter(read_rows(file)), None)
     except InputError as error:
         hints = [_other_folder(name, loaded, field) for name in names if not is_generated(name)]

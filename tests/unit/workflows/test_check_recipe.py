@@ -65,6 +65,14 @@ def test_a_good_recipe_is_checked_without_torch(place: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_what_is_on_the_hub_is_not_fetched_for_a_check(place: Path) -> None:
+    (place / "hub.yaml").write_text(GOOD.replace("rows.jsonl", "'hub:owner/name'"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("luthier.data.find_files.hub_files", lambda name: pytest.fail(f"{name} was fetched"))
+        require_inputs(load_recipe(place / "hub.yaml"))
+    assert "no such file" in problems_of(place / "hub.yaml", "data.train=[hub:owner/name, gone.jsonl]")[0]
+
+
 def test_a_recipe_from_python(place: Path) -> None:
     content = {"model": {"name": "smollm2-135m-instruct"}, "data": {"train": "demo:shop-sql"}, "run": {"name": "r"}}
     require_inputs(load_recipe(content))

@@ -102,6 +102,17 @@ def test_a_run_whose_process_has_gone_is_interrupted(tmp_path: Path, capsys: pyt
     assert "running" in capsys.readouterr().out
 
 
+def test_in_a_narrow_terminal_columns_are_left_out_before_words_are_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    make_run(tmp_path, "my-first-run", age_seconds=60, status="finished", verdict="unverified")
+    assert main(["runs", "--folder", str(tmp_path)]) == 0
+    table = capsys.readouterr().out
+    assert widest_line(table) <= 60
+    assert table.splitlines()[1].split() == ["my-first-run", "unverified", "1", "min"]
+
+
 def test_in_a_pipe_no_name_is_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "a-run-with-a-name-that-would-not-fit-into-a-terminal-of-80-columns-and-is-looked-for-with-grep"
     make_run(tmp_path, name, age_seconds=7500)
