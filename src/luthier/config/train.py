@@ -55,7 +55,8 @@ class TrainSection(Section):
     """Faster equals of parts of the model: auto puts in all that apply; a list is taken at its word; [] leaves all out."""
 
     evaluate_every: int | None = Field(default=None, ge=1)
-    """Steps between validations (each also saves a checkpoint). None: once per epoch, at least five times a run."""
+    """Steps between validations (each also saves a checkpoint). None: once per epoch, at least five times a run. The last step is
+    always validated; one that would lie less than half of this before it is left out."""
 
     early_stopping_patience: int | None = Field(default=None, ge=1)
     """Stop after this many validations without a lower validation loss. None: train to the last step."""
