@@ -7,6 +7,7 @@
     │   ├── ModelError                  a model that cannot be found, loaded or used as asked
     │   ├── RunError                    a run folder: exists already, is not there, does not match
     │   └── MissingExtraError           an optional package that the request needs
+    ├── EndpointError               2   a model that is asked over a network: unreachable, refuses, answers nonsense
     ├── ResourceError               2   disk or memory too small, a device that is not there
     ├── CheckFailedError            1   a claim was tested and is false
     └── Interrupted               130   Ctrl-C (SIGINT); 143 for SIGTERM; 129 for a closed terminal (SIGHUP)
@@ -64,6 +65,20 @@ class MissingExtraError(InputError):
         super().__init__(
             f"{purpose} needs the package '{package}', which is not installed. Run: pip install 'luthier[{extra}]'"
         )
+
+
+class EndpointError(LuthierError):
+    """A model that is asked did not answer.
+
+    Attributes:
+        ends_all: Whether asking it anything else would be in vain, too.
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, ends_all: bool) -> None:
+        self.ends_all = ends_all
+        super().__init__(message)
 
 
 class ResourceError(LuthierError):

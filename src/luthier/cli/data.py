@@ -17,7 +17,6 @@ class SubCommand(NamedTuple):
 
 
 COMMANDS: dict[str, SubCommand] = {
-    "find": SubCommand("luthier.cli.data_find", "Data sets of the Hugging Face hub: size, licence, columns."),
     "inspect": SubCommand(
         "luthier.cli.data_inspect", "Format, columns, rows, token lengths, what each max_length costs."
     ),
@@ -34,6 +33,8 @@ COMMANDS: dict[str, SubCommand] = {
     "mix": SubCommand("luthier.cli.data_mix", "One file from several, by shares or numbers of rows."),
     "redact": SubCommand("luthier.cli.data_redact", "Rows without personal data and secrets."),
     "decontaminate": SubCommand("luthier.cli.data_decontaminate", "Rows without those that evaluation sets have too."),
+    "generate": SubCommand("luthier.cli.data_generate", "Examples from documents, tables, rows or prompts."),
+    "find": SubCommand("luthier.cli.data_find", "Data sets of the Hugging Face hub: size, licence, columns."),
 }
 
 
