@@ -27,6 +27,8 @@ VERBS: dict[str, Verb] = {
     "report": Verb("luthier.cli.report", "Write a run's report.html again, and open it."),
     "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
     "data": Verb("luthier.cli.data", "Data before training: inspect, show, check, convert, split, dedup."),
+    "advise": Verb("luthier.cli.advise", "Prompt, retrieve or fine-tune? With reasons, measurements and a recipe."),
+    "doctor": Verb("luthier.cli.doctor", "What works on this machine, how to mend what does not, what can be trained."),
     "plan": Verb("luthier.cli.plan", "Memory, time and money of a training before it runs; what fits where."),
     "models": Verb("luthier.cli.models", "Known models: sizes, licences, memory by method; fetch them."),
     "recipe": Verb("luthier.cli.recipe", "Check a recipe, show its fields, print its schema."),
