@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from luthier.workflows.baselines import Baselines
 
 CONFLICTS = ("conflicting_answers", "conflicting_labels", "conflicting_preferences")
+OPTIONS = {
+    "task": ("--task", ""), "few_shot_tried": ("--few-shot-tried yes", "--few-shot-tried no"),
+    "prompt_suffices": ("--prompt-good-enough yes", "--prompt-good-enough no"),
+    "fresh_knowledge": ("--needs-fresh-knowledge", "--no-fresh-knowledge"),
+    "private_documents": ("--needs-private-documents", "--no-private-documents"),
+    "volume": ("--volume", ""), "latency_ms": ("--latency", ""),
+    **{name: (f"--{name.replace('_', '-')}", f"--no-{name.replace('_', '-')}") for name in (
+        "inconsistent", "changes_often", "privacy", "style_only", "strict_format", "persona", "verifiable")},
+}  # fmt: skip
+"""How the command line says what a situation holds: yes, and no."""
+
 DEFAULT_TARGET, DEFAULT_HOURS = 0.9, 12.0
 
 
@@ -52,6 +63,19 @@ class AdviseRequest:
     target: float = DEFAULT_TARGET
     eval_rows: int | None = None
     recipe: Path | None = None
+
+    def command(self, data: str) -> str:
+        """The command line that says the same, with these data."""
+        words = ["luthier advise"]
+        for name, value in self.said.facts().items():
+            if name in OPTIONS:
+                yes, no = OPTIONS[name]
+                option = yes if value is not False else no
+                words += [option] if isinstance(value, bool) else [option, shlex.quote(str(value))]
+        given = {"--eval": self.evaluation, "--model": self.model, "--licence": self.licence}
+        given["--gpu"] = self.gpu if self.gpu != "here" else None
+        words += [f"{option} {shlex.quote(value)}" for option, value in given.items() if value is not None]
+        return " ".join([*words, *([f"--data {data}"] if data else [])])
 
 
 @dataclass(frozen=True)
@@ -96,9 +120,10 @@ class AdviseResult:
         if self.check is not None and not self.check.passed:
             return self.check.next_step, "repair the data first"
         if self.decision.tunes and self.method is not None and not self.method.missing and not self.request.recipe:
-            return f"luthier advise … --data {data or 'FILE'} --recipe my.yaml", "the same as a recipe, ready to run"
+            return f"{self.request.command(data or 'FILE')} --recipe my.yaml", "the same as a recipe, ready to run"
         if self.baselines is None:
-            return "luthier advise … --eval my_task.yaml --model NAME", "measure what prompting alone reaches"
+            asked = self.request.command(data)
+            return f"{asked} --eval my_task.yaml --model NAME", "measure what prompting alone reaches"
         return "luthier advise --rules", "all rules with their sources"
 
     def to_json(self) -> dict[str, Any]:

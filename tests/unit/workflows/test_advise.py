@@ -158,3 +158,14 @@ def test_answers_to_questions() -> None:
     assert understood(by_name["volume"], "20,000") == 20000
     with pytest.raises(ValueError, match="whole number"):
         understood(by_name["volume"], "many")
+
+
+def test_the_command_that_is_shown_says_what_was_said() -> None:
+    from luthier.cli.app import main
+
+    said = Situation(few_shot_tried=True, persona=False, volume=300, task="maths", fresh_knowledge=True)
+    command = AdviseRequest(said=said).command("a.jsonl")
+    assert command == (
+        "luthier advise --task maths --needs-fresh-knowledge --no-persona --few-shot-tried yes --volume 300 --data a.jsonl"
+    )
+    assert main([*command.split()[1:-2], "--json"]) == 0
