@@ -56,8 +56,22 @@ class LocalChat:
         return self._parallel
 
     def stop(self) -> None:
-        """Begin no other batch."""
+        """Give up the batch that runs, and begin no other; returns when the model computes no more.
+
+        A thread that is inside torch when the process ends would abort it.
+        """
         self._is_stopped = True
+        with self._engine_lock:
+            pass
+
+    def end_if_stopped(self, *_: object) -> None:
+        """For a hook before each step of the model, so that a long batch can be given up.
+
+        Raises:
+            EndpointError: Nobody waits for the answers any more.
+        """
+        if self._is_stopped:
+            raise EndpointError("Stopped.", ends_all=True)
 
     def ask(self, question: Question) -> Answer:
         """Answer a question. Whoever gets hold of the engine answers for all who wait for it.

@@ -251,6 +251,7 @@ def data_generate(plan: Generation, *, reporter: Reporter = _SILENT) -> Generate
 
     reporter.stage(f"Ask {plan.choice.model}")
     made: list[Made] = []
+    reporter.progress("made from", 0, len(plan.things))
     try:
         with closing(in_order(make, plan.things, model.parallel)) as results:
             for one in results:

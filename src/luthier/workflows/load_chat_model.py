@@ -85,4 +85,6 @@ def _load(name: str, parallel: int, reporter: Reporter) -> ChatModel:
         model = load_causal_lm(source, placement.dtype, placement.device)
         engine = BatchedEngine(model, batch_size=parallel)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    return LocalChat(name, engine, contract, template, context_tokens=context, parallel=parallel)
+    chat = LocalChat(name, engine, contract, template, context_tokens=context, parallel=parallel)
+    model.register_forward_pre_hook(chat.end_if_stopped)
+    return chat

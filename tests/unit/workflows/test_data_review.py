@@ -168,6 +168,27 @@ def test_findings_are_shown_with_what_was_seen(tmp_path):
     assert shown[1]["rest"] == '{\n  "id": 0\n}'
 
 
+@pytest.mark.parametrize(
+    ("row", "edit", "texts"),
+    [
+        ({"text": "How nice", "label": 1}, "text", ["How nice"]),
+        ({"prompt": "Hi?", "chosen": "Hello.", "rejected": "No."}, "rejected", ["Hi?", "Hello.", "No."]),
+        ({"prompt": "Hi?", "completion": "Hello.", "label": True}, "completion", ["Hi?", "Hello."]),
+        ({"text": "A long text about rivers."}, "text", ["A long text about rivers."]),
+    ],
+)
+def test_all_kinds_of_rows_can_be_reviewed(tmp_path, row, edit, texts):
+    rows = [{**row, "note": str(i)} for i in range(3)]
+    source = write(tmp_path / "in.jsonl", rows)
+    session = data_review([source], tmp_path / "d.jsonl")
+    shown = session.content()["rows"]
+    assert [text["text"] for text in shown[0]["texts"]] == texts
+    session.decide(wish(2, "fix", **{edit: "Something else."}))
+    session.close()
+    data_apply([source], tmp_path / "d.jsonl", tmp_path / "out.jsonl")
+    assert read(tmp_path / "out.jsonl") == [rows[0], {**rows[1], edit: "Something else."}, rows[2]]
+
+
 def test_where_decisions_are_kept(tmp_path):
     write(tmp_path / "rows.jsonl", ROWS)
     assert decisions_path(str(tmp_path / "rows.jsonl")) == tmp_path / "rows.review.jsonl"
