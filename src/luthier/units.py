@@ -47,3 +47,8 @@ def format_count(number: float) -> str:
 def format_share(share: float) -> str:
     """``0.6512`` → ``65.1 %``."""
     return f"{100 * share:.1f} %"
+
+
+def format_score(value: float, *, is_share: bool) -> str:
+    """A score as people read it: a share in percent, anything else with four digits."""
+    return format_share(value) if is_share else f"{value:.4g}"

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from luthier.cli.hanging import print_hanging
 from luthier.runs.folder import RunFolder
-from luthier.units import format_seconds, format_share
+from luthier.units import format_score, format_seconds, format_share
 
 if TYPE_CHECKING:
     from luthier.config.fields import FieldWords
@@ -60,13 +60,16 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
     """Each task: the contenders' means with intervals, and what the paired comparisons allow to say."""
     for task in tasks:
         console.print(Text(f"{task.task}: {task.metric} on {task.num_rows} rows", style="bold"))
-        table = table_of("contender", "mean", "95 % interval", "stopped")
+        table = table_of("contender", "mean", "95 % interval", "stopped", "empty")
         for contender in task.contenders:
-            mean = contender.mean
-            interval = f"{format_share(mean.low)} to {format_share(mean.high)}"
-            stopped = "–" if contender.share_stopped is None else format_share(contender.share_stopped)
-            table.add_row(contender.name, format_share(mean.mean), interval, stopped)
+            mean, low, high = (format_score(value, is_share=task.is_share) for value in contender.mean)
+            stopped = contender.share_stopped
+            ends = ("–", "–") if stopped is None else (format_share(stopped), str(contender.num_empty))
+            table.add_row(contender.name, mean, f"{low} to {high}", *ends)
         console.print(table)
+        for contender in task.contenders:
+            if figures := contender.numbers():
+                console.print(f"  {contender.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
         for comparison in task.comparisons():
             console.print(comparison.sentence())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -32,8 +33,9 @@ def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> 
             values[key] = _absolute(found, base_of(at))
         elif isinstance(found, (list, tuple)):
             items = cast("list[Any]", found)
+            absolute = _absolute_task if (section, key) == ("evaluate", "tasks") else _absolute
             values[key] = [
-                _absolute(item, base_of((*at, index))) if isinstance(item, str) and is_path(item) else item
+                absolute(item, base_of((*at, index))) if isinstance(item, str) and is_path(item) else item
                 for index, item in enumerate(items)
             ]
 
@@ -60,7 +62,11 @@ def _model(text: str, base: Path) -> str:
 
 
 def _is_task_file(text: str) -> bool:
-    return "/" in text or text.endswith((".yaml", ".yml"))
+    return "/" in text or text.endswith((".yaml", ".yml")) or _LAYOUT_AND_FILE.match(text) is not None
+
+
+_LAYOUT_AND_FILE = re.compile(r"(?P<layout>[a-z][a-z0-9_]+:)(?P<file>.+)")
+"""A task of a known layout: ``gsm8k:test.jsonl``."""
 
 
 PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
@@ -75,3 +81,8 @@ PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
 def _absolute(text: str, base: Path) -> str:
     # normpath, not Path.resolve(): a symlinked data folder keeps the name its owner gave it.
     return os.path.normpath(base / Path(text).expanduser())
+
+
+def _absolute_task(text: str, base: Path) -> str:
+    named = _LAYOUT_AND_FILE.match(text)
+    return named["layout"] + _absolute(named["file"], base) if named else _absolute(text, base)

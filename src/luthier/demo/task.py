@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from luthier.demo.database import build_database
 from luthier.demo.questions import NUM_HELDOUT, Question, heldout_questions, training_questions
 from luthier.demo.shop import system_prompt
-from luthier.evaluation.protocol import Scorer, TaskRow
+from luthier.evaluation.protocol import Generation, Scorer, TaskRow
 from luthier.evaluation.scorers.sql_execution import SqlExecution
 from luthier.types import Message
 
@@ -33,8 +33,7 @@ class ShopSql:
     """
 
     name = "shop-sql"
-    metric = "execution_accuracy"
-    max_new_tokens = 80
+    generation = Generation(max_new_tokens=80)
 
     def __init__(self, num_rows: int = NUM_HELDOUT) -> None:
         self.scorer: Scorer = SqlExecution(build_database)

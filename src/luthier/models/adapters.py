@@ -144,6 +144,15 @@ def load_adapter(model: PreTrainedModel, folder: Path) -> PeftModel:
         raise ModelError(f"The adapter in {folder} does not fit the model: {str(error).splitlines()[0]}") from error
 
 
+def without_adapter(model: nn.Module) -> dict[str, Tensor]:
+    """Tensors of the base model alone, by name, of a model with its adapter beside it; all tensors of one that has none."""
+    tensors = model.state_dict()
+    if not isinstance(model, PeftModel):
+        return tensors
+    marks = [f".{name}." for name in model.peft_config]  # PEFT puts the adapter's name into those of its tensors
+    return {name: tensor for name, tensor in tensors.items() if not any(mark in f".{name}." for mark in marks)}
+
+
 def describe_training(model: nn.Module) -> tuple[int, int]:
     """Numbers of trained and of all parameters."""
     return sum(math.prod(p.shape) for p in trained_parameters(model).values()), sum(

@@ -15,9 +15,9 @@ from typing import Any
 from luthier.config.load import load_recipe
 from luthier.demo.shop import heldout_rows, training_rows
 from luthier.demo.task import ShopSql
-from luthier.evaluation.compare import Interval
 from luthier.evaluation.contenders import ContenderName
 from luthier.evaluation.result import Answer, TaskResult
+from luthier.evaluation.statistics.intervals import Interval
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
 from luthier.runs.folder import RunFolder
@@ -35,7 +35,7 @@ RECIPE: dict[str, Any] = {
     "data": {"train": "demo:shop-sql", "validation_fraction": 0.05},
     "adapter": {"kind": "lora", "rank": 16, "alpha": 32},
     "train": {"learning_rate": 1.5e-3, "epochs": 1, "batch_size": 8},
-    "evaluate": {"tasks": [ShopSql.name], "max_new_tokens": ShopSql.max_new_tokens, "batch_size": 60},
+    "evaluate": {"tasks": [ShopSql.name], "max_new_tokens": ShopSql.generation.max_new_tokens, "batch_size": 60},
 }
 """Chosen for two CPU cores and a few minutes: few rows, many small steps, a high learning rate."""
 

@@ -5,31 +5,57 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from luthier.demo.task import ShopSql
-from luthier.errors import InputError
-from luthier.evaluation.contenders import three_contenders
-from luthier.evaluation.protocol import Task
+from luthier.errors import DataError, InputError
+from luthier.evaluation.answer_cache import AnswerCache, CachedEngine
+from luthier.evaluation.contenders import TITLES, Contender, three_contenders
+from luthier.evaluation.correction import Corrected, correct, correction_sentence
+from luthier.evaluation.markdown import task_markdown
+from luthier.evaluation.overlap import TrainingIndex
+from luthier.evaluation.protocol import LikelihoodScorer, Task
+from luthier.evaluation.requirement import Requirement, Verdict, parse_requirement
 from luthier.evaluation.result import TaskResult, save_result
 from luthier.evaluation.run_task import run_task
-from luthier.evaluation.tasks.file_task import load_task_file
+from luthier.evaluation.statistics.power import USUAL_DISCORDANCE, detectable_difference
+from luthier.evaluation.tasks.file_task import load_layout, load_task_file
+from luthier.evaluation.tasks.layouts import LAYOUTS
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
-from luthier.workflows.load_run import load_run
+from luthier.runs.folder import RunFolder
+from luthier.workflows.load_run import LoadedRun, load_run, open_run
+from luthier.workflows.training_rows import read_training_rows
 
 BUILT_IN_TASKS: dict[str, Callable[[], Task]] = {ShopSql.name: ShopSql}
+CACHE_FILE = "evaluation/cache/answers.jsonl"
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """What was measured; the same stands in the run folder under evaluation/."""
+    """What was measured; the same stands in the run folder under evaluation/.
+
+    Attributes:
+        corrected: All comparisons, with p-values adjusted for their number.
+        requirements: Whether each was met.
+        num_cached: Answers that came from the cache.
+        num_generated: Answers that were generated.
+    """
 
     run: Path
     tasks: tuple[TaskResult, ...]
     seconds: float
+    corrected: tuple[Corrected, ...] = ()
+    requirements: tuple[Verdict, ...] = ()
+    num_cached: int = 0
+    num_generated: int = 0
+
+    @property
+    def passed(self) -> bool:
+        """Whether all requirements are met."""
+        return all(verdict.met for verdict in self.requirements)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``--json``: the summaries by the name of the task."""
@@ -37,69 +63,170 @@ class EvaluationResult:
             "run": str(self.run),
             "seconds": round(self.seconds, 2),
             "tasks": {task.task: task.to_json() for task in self.tasks},
+            "corrected": [each.to_json() for each in self.corrected],
+            "requirements": [verdict.to_json() for verdict in self.requirements],
+            "passed": self.passed,
+            "answers": {"cached": self.num_cached, "generated": self.num_generated},
         }
 
 
-def evaluate(run: Path, *, tasks: Sequence[str] = (), reporter: Reporter | None = None) -> EvaluationResult:
+def evaluate(
+    run: Path,
+    *,
+    tasks: Sequence[str] = (),
+    requirements: Sequence[str] = (),
+    fresh: bool = False,
+    reporter: Reporter | None = None,
+) -> EvaluationResult:
     """Answer tasks with the base model, the base model with worked examples (where the task has any) and the tuned model.
 
     The results go into the run folder, and into its report, which is written again.
 
     Args:
         run: Path of a finished run.
-        tasks: Built-in names or paths of task files; none: those of the run's recipe.
+        tasks: Built-in names, paths of task files, or layout:file; none: those of the run's recipe.
+        requirements: Gates such as "sql.accuracy >= base + 0.2"; see `evaluation.requirement`.
+        fresh: Generate all answers anew, also those that the run folder's cache has.
         reporter: Told of progress.
 
     Raises:
-        InputError: A task is unknown or wrong, or none was named; nothing was loaded.
+        InputError: A task or requirement is unknown or wrong, or none was named; nothing was loaded.
         RunError: There is no such run, or it has no result.
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
+    gates = [parse_requirement(text) for text in requirements]
     chosen = find_tasks(tasks)
+    folder, recipe = open_run(run)
+    chosen = chosen or find_tasks(recipe.evaluate.tasks)
+    _refuse(folder, chosen, gates)
+    for task in chosen:
+        reporter.say(power_sentence(task))
     reporter.stage("Load the run")
-    loaded = load_run(run, reporter=reporter)
-    chosen = chosen or find_tasks(loaded.recipe.evaluate.tasks)
-    if not chosen:
-        raise InputError(
-            f"The recipe of {loaded.folder.name} names no evaluate.tasks, so say what to measure: --task my_task.yaml "
-            f"(what stands in such a file: luthier evaluate --help) or a built-in one: {', '.join(BUILT_IN_TASKS)}."
-        )
-    tuned, base = loaded.engine(), loaded.base_engine()
+    loaded = load_run(folder.path, reporter=reporter)
+    trained_on = _training_index(loaded, reporter)
+    cache = AnswerCache(folder / CACHE_FILE, fresh=fresh)
     results: list[TaskResult] = []
     for task in chosen:
         reporter.stage(f"Evaluate {task.name}")
-        contenders = three_contenders(task, tuned=tuned, base=base)
+        contenders = _contenders(task, loaded, cache)
         result = run_task(task, contenders, contract=loaded.contract, template=loaded.template, reporter=reporter)
-        save_result(loaded.folder, result)
-        for comparison in result.comparisons():
-            reporter.say(comparison.sentence())
+        if trained_on is not None:
+            result = replace(result, overlap=trained_on.overlap(task.rows()))
+        save_result(folder, result, task_markdown(result))
+        _tell(result, reporter)
         results.append(result)
-    write_report(loaded.folder.path)
-    return EvaluationResult(loaded.folder.path, tuple(results), time.perf_counter() - began)
+    if cache.hits:
+        reporter.say(f"{cache.hits} answers from the cache, {cache.misses} generated; --fresh generates all of them.")
+    corrected = correct([(result.task, c) for result in results for c in result.comparisons()])
+    if words := correction_sentence(corrected):
+        reporter.say(words)
+    verdicts = [gate.judge({result.task: result for result in results}) for gate in gates]
+    for verdict in verdicts:
+        reporter.say(verdict.sentence(), "info" if verdict.met else "warning")
+    write_report(folder.path)
+    seconds = time.perf_counter() - began
+    return EvaluationResult(
+        folder.path, tuple(results), seconds, tuple(corrected), tuple(verdicts), cache.hits, cache.misses
+    )
+
+
+def _refuse(folder: RunFolder, tasks: Sequence[Task], gates: Sequence[Requirement]) -> None:
+    """All that can be wrong before anything is loaded."""
+    if not tasks:
+        raise InputError(
+            f"The recipe of {folder.name} names no evaluate.tasks, so say what to measure: --task my_task.yaml "
+            f"(what stands in such a file: luthier evaluate --help), a built-in one: {', '.join(BUILT_IN_TASKS)}, or a known "
+            f"data set from your file, such as gsm8k:test.jsonl: {', '.join(LAYOUTS)}."
+        )
+    for gate in gates:
+        gate.check_names(tasks)
+
+
+def _contenders(task: Task, loaded: LoadedRun, cache: AnswerCache) -> list[Contender]:
+    measures = isinstance(task.scorer, LikelihoodScorer)
+
+    def fingerprint(use_adapter: bool) -> str:
+        return loaded.fingerprint(use_adapter=use_adapter)
+
+    return three_contenders(
+        task,
+        tuned=CachedEngine(loaded.engine(), cache, fingerprint),
+        base=CachedEngine(loaded.base_engine(), cache, fingerprint),
+        tuned_likelihood=loaded.likelihood() if measures else None,
+        base_likelihood=loaded.base_likelihood() if measures else None,
+    )
+
+
+def _training_index(loaded: LoadedRun, reporter: Reporter) -> TrainingIndex | None:
+    try:
+        return TrainingIndex(read_training_rows(loaded.folder, loaded.recipe))
+    except DataError as error:
+        reporter.say(
+            f"The training data cannot be read again, so it is not known which rows of a task they have too: {error}",
+            "warning",
+        )
+        return None
+
+
+def _tell(result: TaskResult, reporter: Reporter) -> None:
+    """What a person has to know of a task at once."""
+    for comparison in result.comparisons():
+        reporter.say(comparison.sentence())
+    for contender in result.contenders:
+        if contender.num_empty:
+            reporter.say(
+                f"{result.task}: {contender.num_empty} of {result.num_rows} answers of the {TITLES[contender.name]} are empty; "
+                "they count as answers.",
+                "warning",
+            )
+    if result.overlap is not None and (words := result.overlap.sentence(result.task, result.num_rows)):
+        reporter.say(words, "warning")
+
+
+def power_sentence(task: Task) -> str:
+    """Before a run: what so many rows can show."""
+    num_rows = len(task.rows())
+    if not task.scorer.is_share:
+        return f"{task.name}: {num_rows} rows."
+    least = detectable_difference(num_rows)
+    if least is None:
+        return (
+            f"{task.name}: {num_rows} rows are too few to show any difference, if the two differ on "
+            f"{100 * USUAL_DISCORDANCE:.0f} % of them."
+        )
+    return (
+        f"{task.name}: {num_rows} rows show a difference of {100 * least:.1f} points or more (with 80 % probability, if the "
+        f"answers differ on {100 * USUAL_DISCORDANCE:.0f} % of the rows)."
+    )
 
 
 def find_task(name: str) -> Task:
-    """A built-in task by its name, or a task file by its path.
+    """A built-in task by its name, a task file by its path, or a known data set as layout:file.
 
     Raises:
         InputError: There is no such task, or its file is wrong.
     """
     if name in BUILT_IN_TASKS:
         return BUILT_IN_TASKS[name]()
+    layout, colon, file = name.partition(":")
+    if colon and layout in LAYOUTS:
+        return load_layout(layout, Path(file).expanduser())
+    if name in LAYOUTS:
+        raise InputError(f"The data of {name} are yours to bring: --task {name}:FILE.")
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return load_task_file(path)
-    near = difflib.get_close_matches(name, BUILT_IN_TASKS, n=1)
+    near = difflib.get_close_matches(layout, [*BUILT_IN_TASKS, *LAYOUTS], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise InputError(
-        f"There is no task '{name}'.{hint} Built-in tasks: {', '.join(BUILT_IN_TASKS)}. A task of your own is a .yaml file: "
-        "name, data, prompt, reference, scorer."
+        f"There is no task '{name}'.{hint} Built-in tasks: {', '.join(BUILT_IN_TASKS)}. Known data sets, as NAME:FILE: "
+        f"{', '.join(LAYOUTS)}. A task of your own is a .yaml file: name, data, prompt, reference, scorer."
     )
 
 
 def find_tasks(names_or_paths: Sequence[str]) -> list[Task]:
-    """Tasks by built-in name or path of a file.
+    """Tasks by built-in name, path of a file, or layout:file.
 
     Raises:
         InputError: One does not exist or is wrong, or two have one name.

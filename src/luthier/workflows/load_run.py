@@ -13,10 +13,12 @@ from luthier.config.load import load_recipe, resolve
 from luthier.config.recipe import Recipe
 from luthier.data.template import ChatTemplate
 from luthier.errors import RunError
+from luthier.evaluation.likelihood import LikelihoodModel
 from luthier.generate.batched import BatchedEngine
 from luthier.generate.requests import build_request
-from luthier.models.adapters import grow_embeddings, load_adapter
+from luthier.models.adapters import grow_embeddings, load_adapter, without_adapter
 from luthier.models.contract import InferenceContract
+from luthier.models.fingerprint import fingerprint
 from luthier.models.load import ModelSource, find_model, load_causal_lm, load_tokenizer
 from luthier.models.placement import Placement, place
 from luthier.reporter import Reporter
@@ -57,6 +59,29 @@ class LoadedRun:
     def _base_model(self) -> torch.nn.Module:
         return load_causal_lm(self.base_source, self.placement.dtype, self.placement.device)
 
+    def likelihood(self) -> LikelihoodModel:
+        """Measures texts with the tuned model; for adapters, `use_adapter=False` measures with the base."""
+        return LikelihoodModel(self.model, attention=self.recipe.model.attention)
+
+    def base_likelihood(self) -> LikelihoodModel:
+        """Measures texts with the base model."""
+        model = self.model if not self.recipe.is_full else self._base_model
+        return LikelihoodModel(model, attention=self.recipe.model.attention)
+
+    def fingerprint(self, *, use_adapter: bool) -> str:
+        """Of the weights that answer: all of the tuned model, or the base model alone."""
+        return self._tuned_fingerprint if use_adapter else self._base_fingerprint
+
+    @cached_property
+    def _tuned_fingerprint(self) -> str:
+        return fingerprint(self.model.state_dict())
+
+    @cached_property
+    def _base_fingerprint(self) -> str:
+        if self.recipe.is_full:
+            return fingerprint(self._base_model.state_dict())
+        return fingerprint(without_adapter(self.model))
+
     def _engine_on(self, model: Any, batch_size: int | None) -> BatchedEngine:
         return BatchedEngine(model, batch_size=batch_size or self.recipe.evaluate.batch_size)
 
@@ -74,6 +99,22 @@ class LoadedRun:
         return self.template.decode(answer.token_ids)
 
 
+def open_run(run: str | Path) -> tuple[RunFolder, Recipe]:
+    """The folder and the recipe of a run; nothing is loaded.
+
+    Args:
+        run: Path of the run folder, or a name under ``runs/``.
+
+    Raises:
+        RunError: There is no such run.
+    """
+    path = Path(run)
+    if not path.exists() and len(path.parts) == 1:
+        path = Path("runs") / path
+    folder = RunFolder.open(path)
+    return folder, resolve(load_recipe(folder / "recipe.resolved.yaml"))
+
+
 def load_run(run: str | Path, *, device: str | None = None, reporter: Reporter | None = None) -> LoadedRun:
     """Open a finished run.
 
@@ -86,12 +127,8 @@ def load_run(run: str | Path, *, device: str | None = None, reporter: Reporter |
         RunError: There is no such run, or it has no result yet.
         ModelError: Its base model is out of reach, or the tokenizer is not the one it was trained with.
     """
-    path = Path(run)
-    if not path.exists() and len(path.parts) == 1:
-        path = Path("runs") / path
-    folder = RunFolder.open(path)
+    folder, recipe = open_run(run)
     manifest = Manifest.load(folder)
-    recipe = resolve(load_recipe(folder / "recipe.resolved.yaml"))
     result = folder / ("model" if recipe.is_full else "adapter")
     if not result.is_dir():
         raise RunError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from luthier.evaluation.protocol import Score, TaskRow
+from luthier.evaluation.protocol import Generation, Score, Scorer, TaskRow
 from luthier.generate.protocol import Completion, Request
 from luthier.types import Message
 
@@ -53,10 +53,11 @@ class FakeEngine:
         return completions
 
 
-class Echo:
+class Echo(Scorer):
     """Right if the answer is the reference."""
 
     name = "echo"
+    metric = "accuracy"
 
     def score(self, row: TaskRow, answer: str) -> Score:
         return Score(float(answer == row.reference), "equal" if answer == row.reference else "other")
@@ -66,8 +67,7 @@ class FakeTask:
     """Thirty numbers to be named; ``examples`` is what few_shot gives."""
 
     name = "numbers"
-    metric = "accuracy"
-    max_new_tokens = 7
+    generation = Generation(max_new_tokens=7)
 
     def __init__(self, num_rows: int = 30, examples: Sequence[Message] = ()) -> None:
         self.scorer: Any = Echo()

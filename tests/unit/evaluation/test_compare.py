@@ -1,115 +1,12 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
-from scipy import stats
 
-from luthier.evaluation.compare import Interval, compare, mean_score, paired_difference, rows_needed, verdict, wilson
-
-
-@pytest.mark.parametrize(("right", "rows"), [(0, 10), (10, 10), (3, 10), (65, 120), (1, 1), (119, 120)])
-def test_wilson_equals_scipy(right: int, rows: int) -> None:
-    expected = stats.binomtest(right, rows).proportion_ci(confidence_level=0.95, method="wilson")
-    interval = wilson(right, rows)
-    assert interval.mean == right / rows
-    assert interval.low == pytest.approx(expected.low, abs=1e-12)
-    assert interval.high == pytest.approx(expected.high, abs=1e-12)
-
-
-def test_paired_difference_is_near_the_t_interval_for_many_rows() -> None:
-    """Bootstrap and Student's t agree where both are good: many rows, no heavy tails."""
-    rng = np.random.default_rng(3)
-    first, second = rng.uniform(size=400), rng.uniform(size=400) * 0.9
-    ours = paired_difference(first, second)
-    theirs = stats.ttest_rel(first, second).confidence_interval(0.95)
-    width = theirs.high - theirs.low
-    assert ours.mean == pytest.approx(np.mean(first) - np.mean(second))
-    assert ours.low == pytest.approx(theirs.low, abs=0.05 * width)
-    assert ours.high == pytest.approx(theirs.high, abs=0.05 * width)
-
-
-def test_pairing_is_used() -> None:
-    """The same difference in every row but a few: narrow, though the scores themselves vary widely."""
-    rng = np.random.default_rng(0)
-    second = rng.uniform(0, 0.8, size=100)
-    first = second + 0.1
-    first[:3] += 0.01
-    paired = paired_difference(first, second)
-    assert paired.high - paired.low < 0.01
-    assert paired.low > 0.09
-
-
-def test_repeats_with_the_same_seed() -> None:
-    rng = np.random.default_rng(0)
-    first, second = rng.integers(0, 2, 60).astype(float), rng.integers(0, 2, 60).astype(float)
-    assert paired_difference(first, second, seed=5) == paired_difference(first, second, seed=5)
-    swapped = paired_difference(second, first, seed=5)
-    assert swapped.mean == -paired_difference(first, second, seed=5).mean
-
-
-def test_no_difference_anywhere_is_not_certainty() -> None:
-    """Clopper-Pearson for nothing seen in n rows is the closed form that scipy has too."""
-    n = 30
-    unseen = stats.binomtest(0, n).proportion_ci(0.95, method="exact").high
-    assert paired_difference([1.0] * n, [1.0] * n) == pytest.approx((0.0, -unseen, unseen))
-    all_better = paired_difference([1.0] * n, [0.0] * n)
-    assert all_better == pytest.approx((1.0, 1 - 2 * unseen, 1.0))
-
-
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [([1.0], [0.0]), ([1.0, 0.0], [0.0, 0.0]), ([1.0, 0.0, 0.0], [0.0, 0.0, 1.0]), ([1.0] + [0.0] * 119, [0.0] * 120)],
-)
-def test_tiny_and_lopsided_samples_give_finite_ordered_limits(first: list[float], second: list[float]) -> None:
-    interval = paired_difference(first, second)
-    assert all(math.isfinite(x) for x in interval)
-    assert -1 <= interval.low <= interval.mean <= interval.high <= 1
-
-
-def test_unequal_or_no_rows_are_refused() -> None:
-    for first, second in (([1.0], [1.0, 0.0]), ([], [])):
-        with pytest.raises(ValueError, match="the same rows"):
-            paired_difference(first, second)
-    with pytest.raises(ValueError, match="no scores"):
-        mean_score([])
-
-
-def _coverage(num_simulations: int, num_resamples: int) -> float:
-    """Share of 95 % intervals that hold the true difference, for answers right with 0.6 and 0.45 and correlated."""
-    rng = np.random.default_rng(1)
-    # P(both right) = 0.35: first 0.6, second 0.45, true difference 0.15.
-    cells = [0.35, 0.25, 0.10, 0.30]
-    outcomes = np.array([(1.0, 1.0), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0)])
-    held = 0
-    for _ in range(num_simulations):
-        drawn = outcomes[rng.choice(4, size=120, p=cells)]
-        interval = paired_difference(drawn[:, 0], drawn[:, 1], num_resamples=num_resamples, seed=0)
-        held += interval.low <= 0.15 <= interval.high
-    return held / num_simulations
-
-
-def test_coverage_of_the_interval() -> None:
-    # 150 simulations of a true 95 %: outside 0.89…1.0 with probability below 0.002.
-    assert 0.89 <= _coverage(150, 499) <= 1.0
-
-
-@pytest.mark.slow
-def test_coverage_of_the_interval_closely() -> None:
-    # 2,000 simulations: standard error 0.005.
-    assert 0.935 <= _coverage(2_000, 1_999) <= 0.965
-
-
-def test_rows_needed_gives_the_power_it_promises() -> None:
-    difference, deviation = 0.15, math.sqrt(0.25 + 0.10 - 0.15**2)  # the cells of `_coverage`
-    n = rows_needed(difference, deviation)
-    power = stats.norm.cdf(difference * math.sqrt(n) / deviation - stats.norm.ppf(0.975))
-    assert power == pytest.approx(0.8, abs=0.01)
-    assert n == 115  # ((1.95996 + 0.84162)² · 0.3275 / 0.0225)
-    assert rows_needed(0.5, 0.0) == 20
-    with pytest.raises(ValueError, match="above 0"):
-        rows_needed(0.0, 1.0)
+from luthier.evaluation.compare import compare, verdict
+from luthier.evaluation.statistics.bootstrap import bootstrap_limits
+from luthier.evaluation.statistics.intervals import Interval, wilson
+from luthier.evaluation.statistics.paired import mean_score, tango
 
 
 @pytest.mark.parametrize(
@@ -151,3 +48,47 @@ def test_mean_score_of_zeros_and_ones_is_wilson_and_of_fractions_bootstrap() -> 
     assert fractions.mean == pytest.approx(0.5)
     assert 0.4 < fractions.low < 0.5 < fractions.high < 0.6
     assert mean_score([0.5] * 10).low < 0.5 < mean_score([0.5] * 10).high
+
+
+def test_less_can_be_better() -> None:
+    assert verdict(Interval(-0.2, -0.3, -0.1), 100, lower_is_better=True) == "better"
+    assert verdict(Interval(0.2, 0.1, 0.3), 100, lower_is_better=True) == "worse"
+    rng = np.random.default_rng(0)
+    base = rng.uniform(1.0, 2.0, 60)
+    weights = rng.integers(10, 500, 60).astype(float)
+    found = compare(base - 0.1, base, weights=weights.tolist(), lower_is_better=True, is_share=False)
+    assert found.verdict == "better"
+    noise = rng.normal(0, 0.05, 60)
+    found = compare(base - 0.1 + noise, base, weights=weights.tolist(), lower_is_better=True, is_share=False)
+    assert found.difference.mean == pytest.approx(float((weights * (noise - 0.1)).sum() / weights.sum()))
+    assert found.verdict == "better"
+    assert " points" not in found.sentence()
+
+
+def test_the_test_is_named_and_two_sided() -> None:
+    won = compare([1.0] * 10 + [0.0] * 30, [0.0] * 10 + [1.0] * 2 + [0.0] * 28)
+    assert won.test == "McNemar (mid-p)"
+    assert won.p_value == pytest.approx(0.0224609375)  # 2 · P(X ≤ 2) − P(X = 2), X binomial(12, 1/2)
+    assert compare([0.5] * 30, [0.25] * 30).test == "permutation"
+
+
+def test_base_against_base_is_seldom_called_different() -> None:
+    """The model against itself, drawn twice: 2,000 times 120 rows; better or worse in at most 6.5 %."""
+    rng = np.random.default_rng(11)
+    chance = rng.beta(1, 1, (2_000, 120))  # how likely the model is right, row by row
+    first, second = (rng.uniform(size=chance.shape) < chance for _ in range(2))
+    won, lost = (first & ~second).sum(axis=1), (second & ~first).sum(axis=1)
+    low, high = tango(won, lost, 120)
+    assert ((low > 0) | (high < 0)).mean() <= 0.065
+    # The same rows through `compare`: what stands above is what it says.
+    for row in range(40):
+        said = compare(first[row].astype(float).tolist(), second[row].astype(float).tolist()).verdict
+        assert (said in ("better", "worse")) == bool(low[row] > 0 or high[row] < 0)
+
+
+def test_base_against_base_with_scores_between_0_and_1() -> None:
+    rng = np.random.default_rng(12)
+    chance = rng.beta(2, 2, (2_000, 120))
+    first, second = (rng.beta(5 * chance + 0.1, 5 * (1 - chance) + 0.1) for _ in range(2))
+    low, high = bootstrap_limits(first - second, num_resamples=1_999)
+    assert ((low > 0) | (high < 0)).mean() <= 0.065

@@ -66,9 +66,12 @@ def test_scores_slices_and_stopping() -> None:
     assert result["base"].mean.mean == 0.0
     assert result["few_shot"].mean.mean == 0.5
     assert result["tuned"].mean.mean == pytest.approx(29 / 30)
-    assert result["few_shot"].by_slice() == {
-        "parity": {"even": {"mean": 1.0, "num_rows": 15}, "odd": {"mean": 0.0, "num_rows": 15}}
+    slices = result["few_shot"].by_slice()["parity"]
+    assert {group: (entry["mean"], entry["num_rows"]) for group, entry in slices.items()} == {
+        "even": (1, 15),
+        "odd": (0, 15),
     }
+    assert 0 < slices["odd"]["shrunk"] < 0.1 < 0.9 < slices["even"]["shrunk"] < 1
     assert result["base"].share_stopped == 0.0
     assert result["tuned"].share_stopped == 1.0
     first = result["tuned"].answers[0]
@@ -114,8 +117,9 @@ def test_a_task_without_rows_is_refused() -> None:
 def test_saved_result_reads_back(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     result = _run(FakeTask(30, EXAMPLES), FakeEngine(_answer))
-    save_result(folder, result)
-    save_result(folder, result)  # a second evaluation replaces the first
+    save_result(folder, result, "# numbers")
+    save_result(folder, result, "# numbers, again")  # a second evaluation replaces the first
+    assert (folder / "evaluation/numbers/summary.md").read_text() == "# numbers, again"
     lines = list(folder.read_lines("evaluation/numbers/rows.jsonl"))
     assert len(lines) == 90
     assert [line["contender"] for line in lines[:4]] == ["base", "few_shot", "tuned", "base"]

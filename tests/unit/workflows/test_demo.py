@@ -115,4 +115,4 @@ def test_unknown_tasks_are_explained() -> None:
         find_task("shop_sql")
     with pytest.raises(InputError, match=r"my\.yaml"):
         find_task("my.yaml")
-    assert find_task("shop-sql").metric == "execution_accuracy"
+    assert find_task("shop-sql").scorer.metric == "execution_accuracy"

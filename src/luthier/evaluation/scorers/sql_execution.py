@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from luthier.evaluation.protocol import Score, TaskRow
+from luthier.evaluation.protocol import Score, Scorer, TaskRow
 
 MAX_STEPS = 5_000_000
 MAX_SECONDS = 5.0
@@ -45,7 +45,7 @@ class SqlRun(NamedTuple):
     error: str
 
 
-class SqlExecution:
+class SqlExecution(Scorer):
     """Executes answers against a database. `row.reference` is the reference SQL.
 
     Args:
@@ -53,6 +53,7 @@ class SqlExecution:
     """
 
     name = "sql_execution"
+    metric = "execution_accuracy"
 
     def __init__(self, open_database: Callable[[], sqlite3.Connection]) -> None:
         self._open_database = open_database
@@ -64,9 +65,12 @@ class SqlExecution:
             self._connection = guarded(self._open_database())
         return self._connection
 
-    def reference_problem(self, sql: str) -> str:
-        """Why a reference cannot be used; empty where it can."""
-        return run_query(self._database, sql).error
+    def reference_problem(self, reference: Any) -> str:
+        """It must be SQL that runs."""
+        if not isinstance(reference, str):
+            return f"it is {reference!r}; it must be one text"
+        error = run_query(self._database, reference).error
+        return f"it cannot be executed: {error}" if error else ""
 
     def score(self, row: TaskRow, answer: str) -> Score:
         """1 where the result equals the reference's."""

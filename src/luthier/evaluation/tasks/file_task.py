@@ -2,92 +2,60 @@
 
 name: tickets
 data: tickets.jsonl            # jsonl, json, csv or parquet; relative paths start at this file's folder
-prompt: question               # column with the question, or with messages in the OpenAI format
-reference: answer              # column with the right answer
-scorer: exact_match            # or sql_execution, which needs `database:`
+prompt: question               # column with the question (or messages), or a text with columns in braces: "Q: {question}"
+reference: answer              # column with the right answer; some scorers take several: {choices: options, answer: gold}
+scorer: exact_match            # or with options: {kind: numeric, tolerance: 0.01}; all of them: scorers/registry.py
 system_prompt: Answer briefly. # optional, as all that follows
-examples: examples.jsonl       # rows with the same columns, shown to the base model as worked examples
+examples: 4                    # worked examples for the base model: the first rows, or a file with the same columns
 slices: [kind]                 # columns by whose values the result is broken down
 max_new_tokens: 64
+
+All that can be said stands in `settings.py`, with what it means.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import sqlite3
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, model_validator
-
-from luthier.config.problems import explain
-from luthier.config.section import Section
-from luthier.config.yaml_source import SourceText, read_yaml
+from luthier.data.hash_sample import HashSample
 from luthier.data.messages import BadRowError, messages_from_openai
-from luthier.data.sources import Row, read_rows
-from luthier.errors import DataError, InputError, RecipeError
-from luthier.evaluation.protocol import Scorer, TaskRow
-from luthier.evaluation.scorers.exact_match import ExactMatch
-from luthier.evaluation.scorers.sql_execution import SqlExecution
+from luthier.data.row import Row
+from luthier.data.sources import read_rows
+from luthier.errors import DataError
+from luthier.evaluation.protocol import Generation, LikelihoodScorer, Scorer, TaskRow
+from luthier.evaluation.scorers.classification import Classification
+from luthier.evaluation.scorers.registry import build_scorer
+from luthier.evaluation.tasks.layouts import LAYOUTS
+from luthier.evaluation.tasks.settings import TaskFile, in_full, read_task_file
+from luthier.evaluation.tasks.template import TemplateError, fill, is_template, shown
 from luthier.types import Message
-
-METRICS = {"exact_match": "exact_match", "sql_execution": "execution_accuracy"}
-
-
-class TaskFile(Section):
-    """What a task file says."""
-
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    """Name of the task; names a folder too, so: letters, digits, dot, dash, underscore."""
-
-    data: str
-    """File with the questions."""
-
-    prompt: str
-    """Column with the question as text, or with a list of messages."""
-
-    reference: str
-    """Column with the right answer: text, or a list of texts of which any is right."""
-
-    scorer: Literal["exact_match", "sql_execution"]
-    """How answers are judged."""
-
-    database: str | None = None
-    """SQLite file that sql_execution runs the queries on; it is opened read-only."""
-
-    system_prompt: str | None = None
-    """System message for all questions. Without: the rows' own, else the run's."""
-
-    examples: str | None = None
-    """File with worked examples for the base model."""
-
-    slices: tuple[str, ...] = ()
-    """Columns whose values name groups of rows."""
-
-    max_new_tokens: int = Field(default=128, ge=1)
-    """Longest answer, in tokens."""
-
-    @model_validator(mode="after")
-    def _sql_needs_a_database(self) -> TaskFile:
-        if self.scorer == "sql_execution" and self.database is None:
-            raise ValueError("scorer sql_execution executes queries, so it needs a SQLite file: database: shop.sqlite")
-        if self.scorer != "sql_execution" and self.database is not None:
-            raise ValueError(f"database is only used by the scorer sql_execution, but scorer is {self.scorer}")
-        return self
 
 
 class FileTask:
-    """Questions from a data file. Make it with `load_task_file`."""
+    """Questions from a data file. Make it with `load_task_file` or `load_layout`."""
 
     def __init__(
-        self, settings: TaskFile, scorer: Scorer, rows: Sequence[TaskRow], examples: Sequence[Message] = ()
+        self,
+        settings: TaskFile,
+        scorer: Scorer | LikelihoodScorer,
+        rows: Sequence[TaskRow],
+        examples: Sequence[Message] = (),
     ) -> None:
         self.name = settings.name
-        self.metric = METRICS[settings.scorer]
-        self.max_new_tokens = settings.max_new_tokens
         self.scorer = scorer
+        self.generation = Generation(
+            settings.max_new_tokens,
+            samples=settings.samples,
+            temperature=settings.drawn_at,
+            top_p=settings.top_p,
+            pass_at=settings.pass_at,
+            seed=settings.seed,
+        )
         self._rows, self._examples = tuple(rows), tuple(examples)
 
     def rows(self) -> Sequence[TaskRow]:
@@ -104,69 +72,86 @@ def load_task_file(path: Path) -> FileTask:
 
     Raises:
         RecipeError: The file is missing or wrong; every problem with its line.
-        DataError: The data cannot be read or lack a column; with file and line.
-        InputError: The database cannot be opened.
+        DataError: The data cannot be read, lack a column or hold a reference that cannot be used; with file and line.
+        InputError: A file that the scorer needs cannot be opened.
+        MissingExtraError: The scorer needs a package that is not installed.
     """
-    settings = _read_settings(path)
-    folder = path.parent
-    scorer = _scorer(settings, folder)
-    rows: list[TaskRow] = []
-    for row in read_rows(folder / settings.data):
-        rows.append(_task_row(row, len(rows) + 1, settings))
-        if isinstance(scorer, SqlExecution) and (problem := scorer.reference_problem(str(rows[-1].reference))):
-            raise DataError(f"{row.source}: the reference in '{settings.reference}' cannot be executed: {problem}.")
-    examples: list[Message] = []
-    if settings.examples is not None:
-        for row in read_rows(folder / settings.examples):
-            examples += _example(row, settings)
-    return FileTask(settings, scorer, rows, examples)
+    return _load(read_task_file(path), path.parent)
 
 
-def _read_settings(path: Path) -> TaskFile:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise RecipeError([f"The task file {path} cannot be read: {error.strerror}."], where=str(path)) from error
-    except UnicodeDecodeError as error:
-        raise RecipeError([f"{path} is not UTF-8 text (byte {error.start})."], where=str(path)) from error
-    source = read_yaml(text)
-    problems = [f"{path}:{line}: {words}" for line, words in source.problems]
-    if not isinstance(source.data, dict):
-        problems = problems or [f"{path}:1: a task file is a mapping of keys. It needs: {', '.join(_required())}."]
-        raise RecipeError(problems, where=str(path))
-    try:
-        settings = TaskFile.model_validate(source.data)
-    except ValidationError as error:
-        for problem in explain(error, TaskFile, source.data):
-            message = problem.message.replace("the recipe:", "the task:", 1)
-            problems.append(f"{path}:{_line(source, problem.path)}: {message}")
-        raise RecipeError(problems, where=str(path)) from error
-    if problems:
-        raise RecipeError(problems, where=str(path))
-    return settings
+def load_layout(layout: str, data: Path) -> FileTask:
+    """A known data set from a file, as its layout says.
+
+    Raises:
+        DataError, InputError, MissingExtraError: As `load_task_file`.
+    """
+    return _load(TaskFile.model_validate(in_full({"layout": layout, "name": layout, "data": str(data)})), Path())
 
 
-def _required() -> list[str]:
-    return [name for name, field in TaskFile.model_fields.items() if field.is_required()]
+def _load(settings: TaskFile, folder: Path) -> FileTask:
+    read = LAYOUTS[settings.layout].read if settings.layout else read_rows
+    rows = list(read(folder / settings.data))
+    shown_rows: list[Row] = []
+    if isinstance(settings.examples, int):
+        shown_rows, rows = rows[: settings.examples], rows[settings.examples :]
+        if not rows:
+            raise DataError(
+                f"{folder / settings.data} has {len(shown_rows)} rows and examples takes {settings.examples} of them, so "
+                "none is left to be asked."
+            )
+    elif settings.examples is not None:
+        shown_rows = list(read(folder / settings.examples))
+    # All references, of rows left out by `limit` too: labels are those of the whole file.
+    references = [_reference(row, settings) for row in rows]
+    scorer = build_scorer(settings.scorer, folder, references)
+    extra = {"labels": ", ".join(scorer.labels)} if isinstance(scorer, Classification) else {}
+    task_rows: list[TaskRow] = []
+    for number, (row, reference) in enumerate(zip(rows, references, strict=True), start=1):
+        if problem := scorer.reference_problem(reference):
+            raise DataError(f"{row.source}: the reference in {_named(settings.reference)} cannot be used: {problem}.")
+        task_rows.append(_task_row(row, number, reference, settings, extra))
+    examples = [message for row in shown_rows for message in _example(row, settings, extra)]
+    return FileTask(settings, scorer, _sample(task_rows, settings.limit), examples)
 
 
-def _line(source: SourceText, path: tuple[str | int, ...]) -> int:
-    return next((source.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in source.lines), 1)
+def _sample(rows: Sequence[TaskRow], limit: int | None) -> Sequence[TaskRow]:
+    if limit is None or limit >= len(rows):
+        return rows
+    sample = HashSample[int](limit)
+    seen: Counter[str] = Counter()
+    for index, row in enumerate(rows):
+        text = f"{row.question}\0{row.reference!r}"
+        seen[text] += 1  # equal rows are rows of their own
+        sample.add(int.from_bytes(hashlib.blake2b(f"{text}\0{seen[text]}".encode(), digest_size=8).digest()), index)
+    return [rows[index] for index in sorted(sample.values())]
 
 
-def _task_row(row: Row, number: int, settings: TaskFile) -> TaskRow:
+def _task_row(row: Row, number: int, reference: Any, settings: TaskFile, extra: Mapping[str, Any]) -> TaskRow:
+    follow_ups = _cell(row, settings.follow_ups) if settings.follow_ups else ()
+    if isinstance(follow_ups, str) or not all(isinstance(question, str) for question in follow_ups):
+        raise DataError(f"{row.source}: '{settings.follow_ups}' must be a list of questions, not {follow_ups!r}.")
     return TaskRow(
         id=f"{settings.name}-{number}",
-        messages=_prompt(row, settings),
-        reference=_reference(row, settings),
+        messages=_prompt(row, settings, extra),
+        reference=reference,
         slices={column: str(_cell(row, column)) for column in settings.slices},
+        follow_ups=tuple(follow_ups),
     )
 
 
-def _example(row: Row, settings: TaskFile) -> list[Message]:
-    question = [m for m in _prompt(row, settings) if m.role != "system"]
-    answer = _reference(row, settings)
-    return [*question, Message("assistant", answer if isinstance(answer, str) else answer[0])]
+def _example(row: Row, settings: TaskFile, extra: Mapping[str, Any]) -> list[Message]:
+    question = [m for m in _prompt(row, settings, extra) if m.role != "system"]
+    if settings.answer is not None:
+        answer = _filled(settings.answer, row, extra) if is_template(settings.answer) else _cell(row, settings.answer)
+    else:
+        answer = _reference(row, settings)
+        if isinstance(answer, Mapping):
+            raise DataError(
+                f"{row.source}: worked examples need one answer to show, but the reference is made of several columns. Name "
+                "the column that is shown: answer: COLUMN."
+            )
+        answer = answer[0] if isinstance(answer, list) else answer
+    return [*question, Message("assistant", shown(answer))]
 
 
 def _cell(row: Row, column: str) -> Any:
@@ -176,52 +161,74 @@ def _cell(row: Row, column: str) -> Any:
     return row.value[column]
 
 
-def _prompt(row: Row, settings: TaskFile) -> tuple[Message, ...]:
+def _filled(text: str, row: Row, extra: Mapping[str, Any]) -> str:
+    try:
+        return fill(text, {**extra, **{name: value for name, value in row.value.items() if value is not None}})
+    except TemplateError as fault:
+        raise DataError(f"{row.source}: the task {fault}.") from fault
+
+
+def _prompt(row: Row, settings: TaskFile, extra: Mapping[str, Any]) -> tuple[Message, ...]:
+    messages = _asked(row, settings, extra)
+    if settings.system_prompt is not None:
+        system = Message("system", _filled(settings.system_prompt, row, extra))
+        messages = (system, *(m for m in messages if m.role != "system"))
+    return messages
+
+
+def _asked(row: Row, settings: TaskFile, extra: Mapping[str, Any]) -> tuple[Message, ...]:
+    if settings.prompt is None:
+        return ()
+    if is_template(settings.prompt):
+        return (Message("user", _filled(settings.prompt, row, extra)),)
     value = _cell(row, settings.prompt)
     if isinstance(value, str):
-        messages: tuple[Message, ...] = (Message("user", value),)
-    elif isinstance(value, Sequence):
-        try:
-            messages = messages_from_openai(value, settings.prompt)
-        except BadRowError as error:
-            raise DataError(f"{row.source}: {error}") from error
-    else:
+        return (Message("user", value),)
+    if not isinstance(value, Sequence):
         raise DataError(f"{row.source}: '{settings.prompt}' must be text or a list of messages, not {value!r}.")
+    try:
+        messages = messages_from_openai(value, settings.prompt)
+    except BadRowError as error:
+        raise DataError(f"{row.source}: {error}") from error
     if not messages or messages[-1].role not in ("user", "tool"):
         raise DataError(
             f"{row.source}: '{settings.prompt}' must end with the user's message; the answer is not part of it."
         )
-    if settings.system_prompt is not None:
-        messages = (Message("system", settings.system_prompt), *(m for m in messages if m.role != "system"))
     return messages
 
 
-def _reference(row: Row, settings: TaskFile) -> str | list[str]:
+def _reference(row: Row, settings: TaskFile) -> Any:
+    """A column's value, a mapping of several, or None where the task names none.
+
+    Scorers that compare text get text: a number in the data is the text it is written as.
+    """
+    if settings.reference is None:
+        return None
+    if isinstance(settings.reference, dict):
+        return {name: row.value.get(column) for name, column in settings.reference.items()}
     value = _cell(row, settings.reference)
+    if settings.scorer.kind in ("json_schema", "instructions"):
+        return _parsed(value)
     if isinstance(value, list):
-        if not value or settings.scorer != "exact_match":
-            raise DataError(f"{row.source}: '{settings.reference}' is {value!r}; it must be one text.")
         return [_plain(v) for v in value]
     return _plain(value)
+
+
+def _parsed(value: Any) -> Any:
+    """Tables keep objects as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _scorer(settings: TaskFile, folder: Path) -> Scorer:
-    if settings.database is None:
-        return ExactMatch()
-    database = folder / settings.database
-    open_database: Callable[[], sqlite3.Connection] = partial(_open_read_only, database)
-    try:
-        open_database().close()
-    except sqlite3.Error as error:
-        raise InputError(f"The task's database {database} cannot be opened as a SQLite file: {error}.") from error
-    return SqlExecution(open_database)
-
-
-def _open_read_only(database: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
-    connection.execute("SELECT count(*) FROM sqlite_master")  # a file that is no database is only noticed when read
-    return connection
+def _named(reference: Any) -> str:
+    if isinstance(reference, dict):
+        return ", ".join(f"'{column}'" for column in reference.values())
+    return f"'{reference}'"
