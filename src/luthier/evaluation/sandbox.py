@@ -168,9 +168,10 @@ def _end_of(path: Path) -> str:
 
 def _why(code: int, said: str) -> str:
     number = code - 128 if code > 128 else -code  # unshare ends with the one, Python with the other
-    if number in (signal.SIGXCPU, signal.SIGKILL):
+    last = said.rsplit("\n", 1)[-1].strip()
+    # unshare wants to end by the signal that ended its child, and cannot by SIGKILL.
+    if number in (signal.SIGXCPU, signal.SIGKILL) or last.startswith("unshare: sigprocmask"):
         return "stopped: too much processor time"
     if code == 0:
         return "the program ended itself before its end"
-    last = said.rsplit("\n", 1)[-1].strip()
     return last[:_SHOWN_CHARACTERS] or f"ended with code {code}"

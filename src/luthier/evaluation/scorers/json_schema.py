@@ -7,6 +7,7 @@ needs that.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from typing import Any, NamedTuple
 
 from luthier.errors import InputError, MissingExtraError
 from luthier.evaluation.protocol import Score, Scorer, TaskRow
+
+MOST_BEGINNINGS = 100
+"""Brackets at which JSON is looked for: each may be followed to the end of the answer, and some answers are all brackets."""
 
 _FENCE = re.compile(r"```[a-zA-Z0-9]*[ \t]*\n?(.*?)```", re.DOTALL)
 
@@ -107,7 +111,7 @@ def _inside(text: str) -> Iterator[Any]:
         except (ValueError, RecursionError):
             continue
     decoder = json.JSONDecoder(parse_constant=_refuse)
-    for match in re.finditer(r"[{\[]", text):
+    for match in itertools.islice(re.finditer(r"[{\[]", text), MOST_BEGINNINGS):
         try:
             yield decoder.raw_decode(text, match.start())[0]
         except (ValueError, RecursionError):
