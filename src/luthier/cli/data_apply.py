@@ -36,9 +36,8 @@ def apply(
             f"{result.path}: {result.num_kept:,} of {result.num_read:,} rows, {result.num_fixed:,} of them fixed",
             soft_wrap=True,
         )
-        console.print(
-            f"{result.dropped}: {result.num_dropped:,} rows dropped, with the notes as reasons", soft_wrap=True
-        )
+        gone = "1 row" if result.num_dropped == 1 else f"{result.num_dropped:,} rows"
+        console.print(f"{result.dropped}: {gone} dropped, with the notes as reasons", soft_wrap=True)
         if result.num_undecided:
             console.print(f"  {result.num_undecided} rows of the review are not decided; they stay", soft_wrap=True)
         for place, note in list(result.notes.items())[:_LISTED]:

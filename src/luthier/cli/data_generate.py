@@ -64,12 +64,16 @@ def generate(
         typer.Option(help="Examples from each piece or seed (3), answers to each prompt (4).", show_default=False),
     ] = None,
     instruction: Annotated[str, typer.Option(help="What else to say to the model.", show_default=False)] = "",
-    max_tokens: Annotated[int, typer.Option("--max-tokens", help="Longest answer.")] = 1024,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", help="Longest answer (1024).", show_default=False)
+    ] = None,
     temperature: Annotated[
         float | None,
         typer.Option(help="How freely words are drawn; docs 0.7, seeds 0.9, preferences 1.0.", show_default=False),
     ] = None,
-    piece_characters: Annotated[int, typer.Option("--piece-characters", help="Longest piece of a document.")] = 4000,
+    piece_characters: Annotated[
+        int | None, typer.Option("--piece-characters", help="Longest piece of a document (4000).", show_default=False)
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(help="Use only the first pieces, rows, seeds or prompts.", show_default=False)
     ] = None,
@@ -80,7 +84,9 @@ def generate(
     per_minute: Annotated[
         float | None, typer.Option("--per-minute", help="Questions to the endpoint at most.", show_default=False)
     ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that one answer may take.")] = 120.0,
+    timeout: Annotated[
+        float | None, typer.Option(help="Seconds that the endpoint may take for an answer (120).", show_default=False)
+    ] = None,
     price_in: Annotated[
         float | None, typer.Option("--price-in", help="Of a million tokens of questions.", show_default=False)
     ] = None,
@@ -97,11 +103,27 @@ def generate(
     from under "generated". What it takes is shown, and confirmed, before an endpoint is asked.
     """
     if source is From.table:
-        return _from_table(out, files, template, limit, model=model, endpoint=endpoint)
+        given = {
+            **{
+                "--model": model,
+                "--endpoint": endpoint,
+                "--judge": judge,
+                "--each": each,
+                "--instruction": instruction,
+            },
+            **{"--max-tokens": max_tokens, "--temperature": temperature, "--piece-characters": piece_characters},
+            **{"--parallel": parallel, "--per-minute": per_minute, "--timeout": timeout, "--column": column},
+            **{"--price-in": price_in, "--price-out": price_out, "--estimate": estimate or None},
+        }
+        return _from_table(
+            out, files, template, limit, [name for name, value in given.items() if value not in (None, "")]
+        )
     if template is not None:
         raise InputError("--template is for --from table.")
     if model is None:
         raise InputError("Name who is asked: --model NAME, with --endpoint URL for a server.")
+    if piece_characters is not None and source is not From.docs:
+        raise InputError("--piece-characters is for --from docs; nothing else is cut into pieces.")
     if (price_in is None) != (price_out is None):
         raise InputError("Give both prices, --price-in and --price-out, or none.")
 
@@ -119,10 +141,10 @@ def generate(
             choice(model),
             judge=choice(judge) if judge else None,
             each=each,
-            max_tokens=max_tokens,
+            max_tokens=1024 if max_tokens is None else max_tokens,
             temperature=temperature,
             instruction=instruction,
-            piece_characters=piece_characters,
+            piece_characters=4000 if piece_characters is None else piece_characters,
             limit=limit,
             prices=None if price_in is None or price_out is None else Prices(price_in, price_out),
             columns=read_columns(column),
@@ -139,13 +161,11 @@ def generate(
     return Outcome(result.to_json(), lambda console: show_generated(console, result))
 
 
-def _from_table(
-    out: Path, files: list[str], template: str | None, limit: int | None, *, model: str | None, endpoint: str | None
-) -> Outcome:
+def _from_table(out: Path, files: list[str], template: str | None, limit: int | None, others: list[str]) -> Outcome:
     if template is None:
         raise InputError("--from table needs --template: JSON, or a file that holds it.")
-    if model is not None or endpoint is not None:
-        raise InputError("--from table asks no model; leave --model and --endpoint away.")
+    if others:
+        raise InputError(f"--from table asks no model and takes all as it stands; leave away: {', '.join(others)}.")
 
     from luthier.workflows.data_generate_table import data_generate_table
 

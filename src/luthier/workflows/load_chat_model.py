@@ -25,7 +25,7 @@ class ChatModelChoice:
         model: As the endpoint names it; on this machine a run, or what a recipe's model.name may be.
         endpoint: Address of an OpenAI-compatible server; None asks a model on this machine.
         key_variable: Environment variable with the key; one that is not set sends none.
-        timeout_seconds: For one attempt.
+        timeout_seconds: For one attempt; None for two minutes.
         per_minute: Questions at most.
         parallel: Questions at once; None for what suits.
     """
@@ -33,7 +33,7 @@ class ChatModelChoice:
     model: str
     endpoint: str | None = None
     key_variable: str = DEFAULT_KEY_VARIABLE
-    timeout_seconds: float = 120.0
+    timeout_seconds: float | None = None
     per_minute: float | None = None
     parallel: int | None = None
 
@@ -45,16 +45,16 @@ class ChatModelChoice:
         """
         parallel = self.parallel or DEFAULT_PARALLEL[self.endpoint is not None]
         if self.endpoint is None:
-            if self.per_minute is not None:
+            if self.per_minute is not None or self.timeout_seconds is not None:
                 raise InputError(
-                    "--per-minute is for endpoints; a model on this machine is asked as fast as it answers."
+                    "--per-minute and --timeout are for endpoints; a model on this machine is asked as fast as it answers."
                 )
             return _load(self.model, parallel, reporter)
         return Endpoint(
             self.endpoint,
             self.model,
             key=os.environ.get(self.key_variable) or None,
-            timeout_seconds=self.timeout_seconds,
+            timeout_seconds=120.0 if self.timeout_seconds is None else self.timeout_seconds,
             per_minute=self.per_minute,
             parallel=parallel,
         )

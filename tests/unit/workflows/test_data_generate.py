@@ -422,7 +422,10 @@ def test_settings_without_sense(tmp_path, kind, settings, expected):
         (["--from", "table", "--template", "{}", "--model", "x"], "asks no model"),
         (["--from", "docs", "--template", "{}"], "--template is for"),
         (["--from", "docs", "--model", "m", "--price-in", "1"], "both prices"),
-        (["--from", "docs", "--model", "m", "--per-minute", "3"], "is for endpoints"),
+        (["--from", "docs", "--model", "m", "--per-minute", "3"], "are for endpoints"),
+        (["--from", "docs", "--model", "m", "--timeout", "3"], "are for endpoints"),
+        (["--from", "seeds", "--model", "m", "--piece-characters", "300"], "--piece-characters is for --from docs"),
+        (["--from", "table", "--template", "{}", "--each", "3", "--estimate"], "leave away: --each, --estimate"),
     ],
 )
 def test_command_lines_without_sense(tmp_path, capsys, arguments, expected):
