@@ -26,7 +26,7 @@ from luthier.data.find_files import find_files
 from luthier.data.hub import read_hub_name
 from luthier.data.hub_search import layout_of
 from luthier.data.sources import read_rows
-from luthier.errors import DataError, RecipeError
+from luthier.errors import DataError
 from luthier.workflows.check_recipe import require_inputs
 
 COMMIT = "a" * 40
@@ -204,13 +204,12 @@ def test_names_without_hub_are_paths_and_the_other_way_to_write_them_is_told(tmp
         read_rows("some/sums")
 
 
-def test_offline_by_setting_is_a_data_error_for_recipes_too(tmp_path):
+def test_checking_a_recipe_fetches_nothing(tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("model: {name: a/b}\ndata: {train: hub:some/sums}\nrun: {name: r}\n")
     loaded = load_recipe(recipe)
     assert loaded.recipe.data.train == ("hub:some/sums",)
-    with pytest.raises(RecipeError, match=r"data.train: hub:some/sums is not on this machine.*HF_HUB_OFFLINE is set"):
-        require_inputs(loaded)
+    require_inputs(loaded)  # the network is blocked in tests: reaching for the hub would be an error
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_with_namespaces_native_code_has_no_network_and_sees_no_process() -> Non
     """What the audit hook cannot see: a system call made past Python."""
     probe = (
         "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n"
-        f"assert libc.kill({os.getppid()}, 0) == -1 and ctypes.get_errno() == 3\n"  # no such process
+        f"assert libc.kill({os.getpid()}, 0) == -1 and ctypes.get_errno() == 3\n"  # no such process
         "s = libc.socket(2, 1, 0)\nassert s >= 0\n"
         "address = bytes([2, 0, 0, 9, 192, 0, 2, 1]) + bytes(8)\n"
         "assert libc.connect(s, address, 16) == -1 and ctypes.get_errno() == 101\n"  # network is unreachable
