@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from luthier.pages.report.chart import Bar, score_bar
-from luthier.pages.report.words import (
-    answer_text,
-    interval_points,
-    number,
-    page_bytes,
-    percent,
-    points,
-    shortened,
-    text_of,
+from luthier.pages.report.chart import Bar
+from luthier.pages.report.figures import (
+    ConfusionView,
+    FigureView,
+    OverlapView,
+    read_confusions,
+    read_figures,
+    read_overlap,
 )
+from luthier.pages.report.scale import Scale
+from luthier.pages.report.words import answer_text, number, page_bytes, percent, shortened, text_of
 from luthier.runs.folder import RunFolder
 
 Outcome = Literal["regression", "fixed", "wrong", "right"]
@@ -38,6 +38,7 @@ class ContenderView:
     score: str
     interval: str
     stopped: str
+    empty: str
     answer_tokens: str
 
 
@@ -50,6 +51,7 @@ class DifferenceView:
     interval: str
     verdict: str
     needed: str
+    test: str
     mean_percent: float
     low_percent: float
     high_percent: float
@@ -57,11 +59,16 @@ class DifferenceView:
 
 @dataclass(frozen=True)
 class GroupView:
-    """Scores of all contenders in one group of questions: (score in words, bar) for each."""
+    """Scores of all contenders in one group of questions: (score in words, bar) for each.
+
+    Attributes:
+        change: Tuned minus base, shrunk, in words; empty where it is not known.
+    """
 
     name: str
     num_rows: int
     cells: tuple[tuple[str, Bar], ...]
+    change: str
 
 
 @dataclass(frozen=True)
@@ -74,12 +81,12 @@ class SliceView:
 
 @dataclass(frozen=True)
 class AnswerView:
-    """One answer to one question."""
+    """One answer to one question; `is_right` is None where scores know neither right nor wrong."""
 
     contender: str
     title: str
     text: str
-    is_right: bool
+    is_right: bool | None
     score: str
     why: str
     was_cut: bool
@@ -113,10 +120,14 @@ class TaskView:
     name: str
     metric: str
     summary: Mapping[str, Any]
+    scale: Scale
     num_rows: int
     contenders: tuple[ContenderView, ...]
     differences: tuple[DifferenceView, ...]
     slices: tuple[SliceView, ...]
+    figures: tuple[FigureView, ...]
+    confusions: tuple[ConfusionView, ...]
+    overlap: OverlapView | None
     examples: tuple[ExampleView, ...]
     counts: Mapping[Outcome, int]
     num_lost_to_examples_only: int
@@ -139,15 +150,20 @@ def _task(folder: RunFolder, name: str) -> TaskView:
     metric = summary["metric"]
     contenders = summary["contenders"]
     titles = {key: entry["title"] for key, entry in contenders.items()}
-    examples = list(_examples(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles))
+    scale = Scale.of(summary)
+    examples = list(_examples(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles, scale))
     return TaskView(
         name=summary["task"],
         metric=metric.replace("_", " "),
         summary=summary,
+        scale=scale,
         num_rows=summary["num_rows"],
-        contenders=tuple(_contender(key, entry, entry[metric]) for key, entry in contenders.items()),
-        differences=tuple(_difference(c, titles) for c in summary["comparisons"]),
-        slices=tuple(_slices(contenders)),
+        contenders=tuple(_contender(key, entry, entry[metric], scale) for key, entry in contenders.items()),
+        differences=tuple(_difference(c, titles, scale) for c in summary["comparisons"]),
+        slices=tuple(_slices(summary, scale)),
+        figures=read_figures(contenders),
+        confusions=read_confusions(contenders),
+        overlap=read_overlap(summary, titles, scale),
         examples=tuple(chosen_examples(examples)),
         counts=Counter(example.outcome for example in examples),
         num_lost_to_examples_only=sum(bool(e.lost_to) and "base" not in e.lost_to for e in examples),
@@ -155,15 +171,16 @@ def _task(folder: RunFolder, name: str) -> TaskView:
     )
 
 
-def _contender(name: str, entry: Mapping[str, Any], mean: float) -> ContenderView:
+def _contender(name: str, entry: Mapping[str, Any], mean: float, scale: Scale) -> ContenderView:
     return ContenderView(
         name=name,
         title=sentence_case(entry["title"]),
         mean=mean,
-        bar=score_bar(mean, entry["low"], entry["high"]),
-        score=percent(mean, 1),
-        interval=f"{100 * entry['low']:.1f}…{100 * entry['high']:.1f} %",
+        bar=scale.bar(mean, entry["low"], entry["high"]),
+        score=scale.score(mean, 1),
+        interval=scale.score_interval(entry["low"], entry["high"]),
         stopped=percent(entry["share_stopped"]) if "share_stopped" in entry else "",
+        empty=number(entry["num_empty"]) if "num_empty" in entry else "",
         answer_tokens=number(round(entry["mean_answer_tokens"], 1)) if "mean_answer_tokens" in entry else "",
     )
 
@@ -173,45 +190,50 @@ def sentence_case(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _difference(comparison: Mapping[str, Any], titles: Mapping[str, str]) -> DifferenceView:
+def _difference(comparison: Mapping[str, Any], titles: Mapping[str, str], scale: Scale) -> DifferenceView:
     mean, low, high = (comparison["difference"][key] for key in ("mean", "low", "high"))
     undecided = comparison["verdict"] in ("no evidence", "too few rows")
     needed = comparison.get("rows_needed")
+    p_value = comparison.get("p_value")
     return DifferenceView(
         title=f"{sentence_case(titles[comparison['first']])} − {titles[comparison['second']]}",
-        points=points(mean, 1),
-        interval=interval_points(low, high, 1),
+        points=scale.difference(mean, 1),
+        interval=scale.interval(low, high, 1),
         verdict=comparison["verdict"],
         needed=f"about {number(needed)} questions would show a difference of this size" if undecided and needed else "",
-        mean_percent=_on_scale(mean),
-        low_percent=_on_scale(low),
-        high_percent=_on_scale(high),
+        test="" if p_value is None else f"p = {number(float(f'{p_value:.2g}'))}, {comparison['test']}",
+        mean_percent=scale.place(mean),
+        low_percent=scale.place(low),
+        high_percent=scale.place(high),
     )
 
 
-def _on_scale(difference: float) -> float:
-    """−1…1 → 0…100."""
-    return round(50 * (1 + min(max(difference, -1.0), 1.0)), 2)
-
-
-def _slices(contenders: Mapping[str, Mapping[str, Any]]) -> Iterable[SliceView]:
+def _slices(summary: Mapping[str, Any], scale: Scale) -> Iterable[SliceView]:
+    contenders = summary["contenders"]
     first = next(iter(contenders.values()))
+    changes = next((c.get("slices", {}) for c in summary["comparisons"] if c["second"] == "base"), {})
     for slice_name, groups in first.get("slices", {}).items():
         views = []
         for group, entry in groups.items():
             means = [c["slices"][slice_name][group]["mean"] for c in contenders.values()]
-            cells = tuple((percent(mean), score_bar(mean, mean, mean)) for mean in means)
-            views.append(GroupView(group, entry["num_rows"], cells))
+            cells = tuple((scale.score(mean), scale.bar(mean, mean, mean)) for mean in means)
+            change = changes.get(slice_name, {}).get(group)
+            words = (
+                f"{scale.difference(change['shrunk'])} ({scale.interval(change['low'], change['high'])})"
+                if change
+                else ""
+            )
+            views.append(GroupView(group, entry["num_rows"], cells, words))
         yield SliceView(slice_name, tuple(views))
 
 
-def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> Iterable[ExampleView]:
+def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str], scale: Scale) -> Iterable[ExampleView]:
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         by_id.setdefault(line["id"], []).append(line)
     for row_id, answers in by_id.items():
         first = answers[0]
-        scores = {a["contender"]: a["score"] for a in answers}
+        scores = {a["contender"]: -a["score"] if scale.lower_is_better else a["score"] for a in answers}
         lost_to = ahead_of_tuned(scores)
         yield ExampleView(
             id=row_id,
@@ -226,15 +248,22 @@ def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str]) -> 
                 AnswerView(
                     contender=a["contender"],
                     title=sentence_case(titles[a["contender"]]),
-                    text=answer_text(a["answer"]),
-                    is_right=a["score"] >= 1,
-                    score="" if a["score"] in (0, 1) else percent(a["score"]),
+                    text=_shown_answer(a),
+                    is_right=a["score"] >= 1 if scale.is_share else None,
+                    score="" if not scale.is_share or a["score"] in (0, 1) else percent(a["score"]),
                     why=shortened(a["why"], 400),
                     was_cut=a["finish_reason"] == "length",
                 )
                 for a in answers
             ),
         )
+
+
+def _shown_answer(line: Mapping[str, Any]) -> str:
+    """The answer; what was measured without one says so."""
+    if line["finish_reason"] is None:
+        return f"most probable: {shortened(line['answer'])}" if line["answer"] else "(measured, nothing was generated)"
+    return answer_text(line["answer"])
 
 
 def ahead_of_tuned(scores: Mapping[str, float]) -> tuple[str, ...]:

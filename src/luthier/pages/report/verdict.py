@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from luthier.pages.report.evaluation import TaskView, sentence_case
-from luthier.pages.report.words import interval_points, number, percent, points
+from luthier.pages.report.scale import Scale
+from luthier.pages.report.words import number
 from luthier.runs.manifest import Manifest
 from luthier.types import Check
 
@@ -41,8 +42,10 @@ def verdict(manifest: Manifest, tasks: Sequence[TaskView], checks: Sequence[Chec
     word, tone = _JUDGED[comparison["verdict"]]
     if tone == "good" and not all(c.passed for c in checks):
         word, tone = f"{word}, but unverified", "bad"
-    others = tuple(_in_words(t, c) for t, c in compared if c is not comparison)
-    return VerdictView(tone, word, f"{_change(task, comparison)}; {checked}.", others)
+    several = len(tasks) > 1
+    others = tuple(_in_words(t, c, several=several) for t, c in compared if c is not comparison)
+    where = f"{task.name}, " if several else ""
+    return VerdictView(tone, word, f"{where}{_change(task, comparison)}; {checked}.", others)
 
 
 _JUDGED: dict[str, tuple[str, Tone]] = {
@@ -62,11 +65,12 @@ def _change(task: TaskView, comparison: Mapping[str, Any]) -> str:
     # Whole numbers, unless rounding would make the sentence contradict itself: 6 % to 83 % is not +78 points.
     adds_up = round(100 * after) - round(100 * before) == round(100 * difference["mean"])
     decimals = 0 if adds_up else 1
-    now = percent(after, decimals)
-    moved = f"{verb} at {now}" if verb == "stayed" else f"{verb} from {percent(before, decimals)} to {now}"
+    scale = task.scale
+    now = scale.score(after, decimals)
+    moved = f"{verb} at {now}" if verb == "stayed" else f"{verb} from {scale.score(before, decimals)} to {now}"
     text = (
-        f"{task.metric} {moved} ({points(difference['mean'], decimals)} points, 95 % interval "
-        f"{interval_points(difference['low'], difference['high'])}), {number(comparison['num_rows'])} questions"
+        f"{task.metric} {moved} ({_told(scale, difference['mean'], decimals)}, 95 % interval "
+        f"{scale.interval(difference['low'], difference['high'])}), {number(comparison['num_rows'])} questions"
     )
     needed = comparison.get("rows_needed")
     if comparison["verdict"] in ("no evidence", "too few rows") and needed:
@@ -74,14 +78,19 @@ def _change(task: TaskView, comparison: Mapping[str, Any]) -> str:
     return text
 
 
-def _in_words(task: TaskView, comparison: Mapping[str, Any]) -> str:
+def _in_words(task: TaskView, comparison: Mapping[str, Any], *, several: bool) -> str:
     difference = comparison["difference"]
     rival = task.summary["contenders"][comparison["second"]]["title"]
-    interval = interval_points(difference["low"], difference["high"])
+    interval = task.scale.interval(difference["low"], difference["high"])
+    against = f"{task.name}, against" if several else "Against"
     return (
-        f"Against the {rival} ({task.metric}): {comparison['verdict']}, {points(difference['mean'])} points, "
+        f"{against} the {rival} ({task.metric}): {comparison['verdict']}, {_told(task.scale, difference['mean'])}, "
         f"95 % interval {interval}."
     )
+
+
+def _told(scale: Scale, difference: float, decimals: int = 0) -> str:
+    return f"{scale.difference(difference, decimals)} points" if scale.is_share else scale.difference(difference)
 
 
 def _without_comparison(manifest: Manifest, checked: str, checks: Sequence[Check]) -> VerdictView:
