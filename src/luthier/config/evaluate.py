@@ -11,7 +11,7 @@ class EvaluateSection(Section):
     """Evaluation of the finished run against its base model."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to run on base and tuned model: built-in names or paths of task files."""
+    """Tasks to run on base and tuned model: built-in names, paths of task files, or known data sets (gsm8k:test.jsonl)."""
 
     stop_test_rows: int = Field(default=16, ge=0)
     """Validation prompts that base and tuned model answer, to see whether the tuned one stops by itself; 0: skip."""

@@ -49,6 +49,7 @@ def _contenders(result: TaskResult) -> str:
 
 def _notes(result: TaskResult) -> str:
     notes = [result.overlap.sentence(result.task, result.num_rows)] if result.overlap else []
+    notes += [f"Without these rows: {comparison.sentence()}" for comparison in result.clean_comparisons()]
     notes += [f"{TITLES[c.name]}: {c.num_empty} empty answers." for c in result.contenders if c.num_empty]
     return "\n".join(f"- {note}" for note in notes if note)
 
@@ -57,15 +58,19 @@ def _slices(result: TaskResult) -> str:
     """Differences to the base model, shrunk: small groups are extreme by chance."""
     if "tuned" not in result or "base" not in result:
         return ""
-    scale, unit = (100, " points") if result.is_share else (1, "")
+    unit = " points" if result.is_share else ""
+
+    def shown(value: float) -> str:
+        return f"{100 * value:+.1f}" if result.is_share else f"{value:+.4g}"
+
     blocks: list[str] = []
     for name, groups in result.slice_differences("tuned", "base").items():
         rows = [
             [
                 group,
                 str(entry["num_rows"]),
-                f"{scale * entry['mean']:+.4g}{unit}",
-                f"{scale * entry['shrunk']:+.4g} ({scale * entry['low']:+.4g} to {scale * entry['high']:+.4g})",
+                f"{shown(entry['mean'])}{unit}",
+                f"{shown(entry['shrunk'])} ({shown(entry['low'])} to {shown(entry['high'])})",
             ]
             for group, entry in groups.items()
         ]

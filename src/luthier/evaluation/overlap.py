@@ -45,7 +45,7 @@ class Overlap:
         first = min(self.matches)
         return (
             f"{task}: {len(self.matches)} of {num_rows} rows are in the training data too ({told}), so their score measures "
-            f"memory; the summary counts without them, too. The first: {self.ids[0]}, {self.matches[first].words}."
+            f"memory; the summary also has the result without them. The first: {self.ids[0]}, {self.matches[first].words}."
         )
 
     def to_json(self) -> dict[str, Any]:

@@ -74,6 +74,8 @@ class Answer:
         }
         if self.score.found is not None:
             content["found"] = self.score.found
+        if self.score.weight != 1.0:
+            content["weight"] = self.score.weight
         if self.score.measures:
             content["measures"] = dict(self.score.measures)
         if len(self.turns) > 1:
@@ -220,6 +222,11 @@ class TaskResult:
         """Tuned against each of the others."""
         return self._comparisons
 
+    def clean_comparisons(self) -> list[Comparison]:
+        """The comparisons on the rows that the training data do not have; none where all are such rows, or none."""
+        clean = self.overlap.clean_rows(self.num_rows) if self.overlap and self.overlap.matches else []
+        return [self.comparison(a, b, clean) for a, b in self._compared()] if clean else []
+
     def slice_differences(self, first: ContenderName, second: ContenderName) -> dict[str, dict[str, dict[str, float]]]:
         """First minus second in each group of each slice, shrunk towards what all groups have in common."""
         pairs = zip(self[first].scores, self[second].scores, strict=True)
@@ -262,7 +269,7 @@ class TaskResult:
             content["without"] = {
                 "num_rows": len(clean),
                 "contenders": {c.name: self._mean_of(c, clean).to_json() for c in self.contenders},
-                "comparisons": [self.comparison(a, b, clean).to_json() for a, b in self._compared()],
+                "comparisons": [comparison.to_json() for comparison in self.clean_comparisons()],
             }
         return content
 

@@ -11,6 +11,7 @@ from luthier import __version__
 from luthier.config.yaml_source import read_yaml
 from luthier.errors import InputError, RunError
 from luthier.evaluation.compare import Comparison, compare
+from luthier.evaluation.statistics.seeds import seed_spread
 from luthier.pages.compare import write_comparison
 from luthier.runs.compare import Difference, data_differences, differing_leaves
 from luthier.runs.curves import Curves
@@ -117,7 +118,7 @@ def compare_runs(paths: Sequence[Path], page_folder: Path | None = None) -> RunC
     recipe = tuple(differing_leaves([_recipe(folder) for folder in folders]))
     data = tuple(data_differences([folder.read_json("data.json") for folder in folders]))
     tasks, notes = _tasks(folders, [run.name for run in runs])
-    notes = [*_loss_notes(runs, recipe, data), *notes]
+    notes = [*_loss_notes(runs, recipe, data), *notes, *_seed_notes(folders, recipe)]
     page = (page_folder or paths[0].parent) / f"compare-{'-'.join(run.name.replace('/', '-') for run in runs)}.html"
     write_comparison(
         page,
@@ -209,26 +210,48 @@ def _tasks(folders: Sequence[RunFolder], names: Sequence[str]) -> tuple[list[Tas
     notes: list[str] = []
     for folder, name, tasks in zip(folders[1:], names[1:], evaluated[1:], strict=True):
         for task in sorted(evaluated[0] & tasks):
-            first, second = _tuned_scores(folders[0], task), _tuned_scores(folder, task)
+            first, second = _tuned_rows(folders[0], task), _tuned_rows(folder, task)
             shared = [key for key in first if key in second]
             num_unshared = len(first.keys() ^ second.keys())
             if not shared:
                 notes.append(f"{names[0]} and {name} were both evaluated on {task}, but on different rows.")
                 continue
-            result = compare([second[k] for k in shared], [first[k] for k in shared], names=(name, names[0]))
+            summary = folders[0].read_json(f"evaluation/{task}/summary.json")
+            weights = [float(first[key].get("weight", 1.0)) for key in shared]
+            result = compare(
+                [float(second[key]["score"]) for key in shared],
+                [float(first[key]["score"]) for key in shared],
+                names=(name, names[0]),
+                weights=None if all(weight == 1.0 for weight in weights) else weights,
+                lower_is_better=summary.get("lower_is_better", False),
+                is_share=summary.get("is_share", True),
+            )
             if num_unshared:
                 notes.append(f"{task}: {num_unshared} rows that only one of {names[0]} and {name} has are left out.")
-            metric = folders[0].read_json(f"evaluation/{task}/summary.json")["metric"]
-            found.append(TaskComparison(task, metric, result, num_unshared))
+            found.append(TaskComparison(task, summary["metric"], result, num_unshared))
     if not any(evaluated[0] & tasks for tasks in evaluated[1:]):
         notes.append("No task was evaluated for the first run and another, so there are no scores to compare.")
     return found, notes
 
 
-def _tuned_scores(folder: RunFolder, task: str) -> dict[tuple[str, str, str], float]:
-    """Score of each row, by what makes it the same row: id, question, reference."""
+def _tuned_rows(folder: RunFolder, task: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The tuned model's line for each row, by what makes it the same row: id, question, reference."""
     return {
-        (str(row["id"]), str(row["question"]), str(row["reference"])): float(row["score"])
+        (str(row["id"]), str(row["question"]), str(row["reference"])): row
         for row in folder.read_lines(f"evaluation/{task}/rows.jsonl")
         if row["contender"] == "tuned"
     }
+
+
+def _seed_notes(folders: Sequence[RunFolder], recipe: Sequence[Difference]) -> list[str]:
+    """How far the scores lie apart, where the runs differ in the seed alone."""
+    if [row.name for row in recipe] != ["train.seed"]:
+        return []
+    tasks = [{p.parent.name for p in (folder / "evaluation").glob("*/summary.json")} for folder in folders]
+    notes: list[str] = []
+    for task in sorted(set.intersection(*tasks)):
+        summaries = [folder.read_json(f"evaluation/{task}/summary.json") for folder in folders]
+        if len({s["num_rows"] for s in summaries}) == 1 and all(s.get("is_share", True) for s in summaries):
+            scores = [float(s["contenders"]["tuned"][s["metric"]]) for s in summaries]
+            notes.append(f"{task}, which differs by the seed alone: {seed_spread(scores).sentence()}")
+    return notes

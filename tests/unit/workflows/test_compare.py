@@ -116,3 +116,45 @@ def test_lists_are_read_as_people_write_them(tmp_path: Path) -> None:
     assert "one.csv, two.csv" in page
     assert "none" in page
     assert "[&#34;" not in page
+
+
+SEEDED = "model:\n  name: m  # r.yaml:1\ntrain:\n  seed: {rate}  # r.yaml:2\n  epochs: 1.0  # default\n"
+
+
+def test_runs_that_differ_in_the_seed_alone_show_how_far_seeds_lie_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "RECIPE", SEEDED)
+    runs = []
+    for seed, score in enumerate((0.6, 0.7, 0.8)):
+        runs.append(make_run(tmp_path / f"s{seed}", str(seed), {str(i): float(i < 10 * score) for i in range(10)}))
+        contenders = {"tuned": {"execution_accuracy": score}}
+        summary = {"task": "sql", "metric": "execution_accuracy", "num_rows": 10, "contenders": contenders}
+        write_json(runs[-1] / "evaluation/sql/summary.json", summary)
+    (note,) = [note for note in compare_runs(runs).notes if "from seed to seed" in note]
+    assert note.startswith(
+        "sql, which differs by the seed alone: 3 runs: mean 70.0 points, 10.0 points from seed to seed"
+    )
+
+
+def test_where_less_is_better_less_is_better(two: list[Path]) -> None:
+    for run, bits in zip(two, (2.0, 1.0), strict=True):
+        write_json(
+            run / "evaluation/sql/summary.json",
+            {"task": "sql", "metric": "bits_per_byte", "lower_is_better": True, "is_share": False},
+        )
+        rows = [
+            {
+                "id": i,
+                "question": "q",
+                "reference": "r",
+                "contender": "tuned",
+                "score": bits + i / 100,
+                "weight": 10.0 + i,
+            }
+            for i in range(30)
+        ]
+        write_lines(run / "evaluation/sql/rows.jsonl", rows)
+    (task,) = compare_runs(two).tasks
+    assert task.comparison.difference.mean == pytest.approx(-1.0)
+    assert task.comparison.verdict == "better"

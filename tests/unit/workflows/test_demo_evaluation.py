@@ -147,5 +147,5 @@ def test_markdown_stands_beside(run: Path) -> None:
     text = (run / "evaluation/numbers/summary.md").read_text()
     assert text.startswith("# numbers: accuracy, 30 rows\n")
     assert "| tuned model | **100.0 %** |" in text
-    assert "| even | 15 | +100 points |" in text
+    assert "| even | 15 | +100.0 points |" in text
     assert "No row" in text or "None: no row" in text
