@@ -180,8 +180,12 @@ def _tell(result: TaskResult, reporter: Reporter) -> None:
                 "they count as answers.",
                 "warning",
             )
-    if result.overlap is not None and (words := result.overlap.sentence(result.task, result.num_rows)):
+    if result.overlap is None:
+        return
+    if words := result.overlap.sentence(result.task, result.num_rows):
         reporter.say(words, "warning")
+    if words := result.overlap.alike_sentence(result.task, result.num_rows):
+        reporter.say(words)
 
 
 def power_sentence(task: Task) -> str:

@@ -32,18 +32,17 @@ def test_equal_near_and_with_a_run_in_common() -> None:
         ),
     ]
     found = index.overlap(rows)
-    assert {rows[number].id: match.kind for number, match in found.matches.items()} == {
-        "a": "equal",
-        "c": "near",
-        "d": "run",
-    }
-    assert found.ids == ("a", "c", "d")
-    assert found.clean_rows(4) == [1]
+    assert {rows[number].id: match.kind for number, match in found.matches.items()} == {"a": "equal", "c": "near"}
+    assert {rows[number].id: match.kind for number, match in found.alike.items()} == {"d": "run"}
+    assert found.ids == ("a", "c")
+    assert found.clean_rows(4) == [1, 3]
     assert str(found.matches[0].source) == "train.jsonl:1"
-    assert found.to_json()["kinds"] == {"equal": 1, "near": 1, "run": 1}
+    assert found.to_json()["kinds"] == {"equal": 1, "near": 1}
+    assert found.to_json()["num_alike"] == 1
     assert found.sentence("t", 4).startswith(
-        "t: 3 of 4 rows are in the training data too (1 equal, 1 nearly equal, 1 with"
+        "t: 2 of 4 rows are in the training data too (1 equal, 1 nearly equal), so"
     )
+    assert found.alike_sentence("t", 4).startswith("t: 1 of 4 rows share a long run of words")
 
 
 def test_running_text_is_compared_as_text() -> None:
@@ -53,6 +52,7 @@ def test_running_text_is_compared_as_text() -> None:
 
 def test_nothing_in_common_says_nothing() -> None:
     found = TrainingIndex([_learnt("One?", "1", 1)]).overlap([_row("a", "Two?")])
+    assert found.alike_sentence("t", 1) == ""
     assert (found.sentence("t", 1), found.to_json()["num_rows"], found.num_training_rows) == ("", 0, 1)
 
 

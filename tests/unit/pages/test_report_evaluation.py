@@ -66,7 +66,7 @@ def test_rows_of_the_training_data_are_told_with_what_is_left_without_them(tmp_p
     overlap = {
         "num_training_rows": 50,
         "num_rows": 3,
-        "kinds": {"equal": 2, "run": 1},
+        "kinds": {"equal": 2, "near": 1},
         "rows": [{"id": "a", "kind": "equal", "training_row": f"{SCRIPT}:7"}],
         "without": {
             "num_rows": 1,
@@ -78,7 +78,7 @@ def test_rows_of_the_training_data_are_told_with_what_is_left_without_them(tmp_p
         },
     }
     text = _page(tmp_path, _summary(overlap=overlap)).text("evaluation")
-    assert "3 of 4 questions are in the training data too (2 equal, 1 with a long run of words in common)." in text
+    assert "3 of 4 questions are in the training data too (2 equal, 1 nearly equal)." in text
     assert "Without them (1 questions): base model, question only 0.0 % (0.0…50.0 %); tuned model 100.0 %" in text
     assert "tuned model − base model, question only: +100.0 (10.0…100.0), too few rows." in text
     assert "a: equal, <script>" in text

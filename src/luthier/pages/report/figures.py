@@ -10,7 +10,7 @@ from luthier.pages.report.scale import Scale
 from luthier.pages.report.words import number
 
 MOST_LABELS = 20
-_WORDS = {"equal": "equal", "near": "nearly equal", "run": "with a long run of words in common"}
+_WORDS = {"equal": "equal", "near": "nearly equal"}
 
 
 @dataclass(frozen=True)
