@@ -54,8 +54,8 @@ class Answer:
 
     @property
     def is_empty(self) -> bool:
-        """Whether the model was asked and said nothing, in any of its turns."""
-        return self.finish_reason is not None and any(not turn.strip() for turn in self.turns or (self.text,))
+        """Whether the model was asked and said nothing, in none of its turns."""
+        return self.finish_reason is not None and not self.text.strip()
 
     def to_json(self) -> dict[str, Any]:
         """One line of rows.jsonl."""

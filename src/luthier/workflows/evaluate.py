@@ -196,7 +196,7 @@ def power_sentence(task: Task) -> str:
     least = detectable_difference(num_rows)
     if least is None:
         return (
-            f"{task.name}: {num_rows} rows are too few to show any difference, if the two differ on "
+            f"{task.name}: {num_rows} rows are too few to show any difference with 80 % probability, if the answers differ on "
             f"{100 * USUAL_DISCORDANCE:.0f} % of them."
         )
     return (
