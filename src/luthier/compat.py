@@ -60,3 +60,18 @@ def varlen_attention(
             k_TKD, v_TKD = k_TKD.repeat_interleave(groups, dim=1), v_TKD.repeat_interleave(groups, dim=1)
     out = varlen_attn(q_THD, k_TKD, v_TKD, cu_q, cu_k, max_q, max_k, **options)
     return out[0] if isinstance(out, tuple) else out
+
+
+def compile_chat_template(text: str) -> Any:
+    """A chat template as transformers compiles it, in an environment of its own; None where this version hides how.
+
+    `apply_chat_template` is the public way, but it copies and checks all messages each time, which takes longer than the
+    template itself.
+    """
+    from transformers.utils import chat_template_utils
+
+    compile_template = getattr(chat_template_utils, "_compile_jinja_template", None)
+    if compile_template is None:
+        return None
+    shared = compile_template(text)  # what is set on its environment would be seen by others: take a copy
+    return shared.environment.overlay().from_string(text)

@@ -12,24 +12,19 @@ import itertools
 import json
 from collections.abc import Sequence
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from luthier.data.piecewise import Encoded, PieceEncoder
 from luthier.data.rendering import Rendering
 from luthier.data.tokenizer_check import backend_of
 from luthier.errors import ModelError
 
-
-class Encoded(NamedTuple):
-    """Token ids and the characters that each was made from: ``text[starts[t]:ends[t]]``."""
-
-    ids: NDArray[np.int32]
-    starts: NDArray[np.int32]
-    ends: NDArray[np.int32]
+_MANY_TEXTS = 20
+"""From so many texts on, a table of words is worth its making."""
 
 
 class TextEncoder:
@@ -46,6 +41,8 @@ class TextEncoder:
                 "made. Use the model's tokenizer.json (a 'fast' tokenizer)."
             )
         self._tokenizer = tokenizer
+        self._pieces: PieceEncoder | None = None
+        self._pieces_of: tuple[int, int] | None = None
 
     def encode(self, rendering: Rendering, cuts: Sequence[int] = ()) -> Encoded:
         """Tokenise, keeping literals plain text. No token crosses one of the characters in `cuts`."""
@@ -63,7 +60,7 @@ class TextEncoder:
         return Encoded(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
     def encode_many(self, renderings: Sequence[Rendering]) -> list[Encoded]:
-        """`encode` without cuts for many renderings; those without literals go to all processor cores at once."""
+        """`encode` without cuts for many renderings; those without literals all at once."""
         plain = [rendering.text for rendering in renderings if not rendering.literals]
         encoded = iter(self._encode_texts(plain) if plain else [])
         return [self.encode(rendering) if rendering.literals else next(encoded) for rendering in renderings]
@@ -73,7 +70,16 @@ class TextEncoder:
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = False
+        if len(texts) >= _MANY_TEXTS and (pieces := self._piece_encoder(backend)) is not None:
+            return pieces.encode(texts)
         return [_to_arrays(encoding) for encoding in backend.encode_batch(texts, add_special_tokens=False)]
+
+    def _piece_encoder(self, backend: Tokenizer) -> PieceEncoder | None:
+        """The table of words, made anew where tokens were added since."""
+        state = (id(backend), backend.get_vocab_size())
+        if self._pieces_of != state:
+            self._pieces, self._pieces_of = PieceEncoder.of(backend), state
+        return self._pieces
 
     def _encode_template_text(self, text: str, *, continues: bool) -> Encoded:
         """`continues`: other text stands before it; SentencePiece would otherwise add the space of a text's beginning."""
@@ -117,4 +123,4 @@ class TextEncoder:
 
 def _to_arrays(encoding: Encoding) -> Encoded:
     offsets = np.fromiter(itertools.chain.from_iterable(encoding.offsets), np.int32, 2 * len(encoding.ids))
-    return Encoded(np.array(encoding.ids, np.int32), offsets[::2], offsets[1::2])
+    return Encoded(np.array(encoding.ids, np.int32), offsets[::2].copy(), offsets[1::2].copy())

@@ -23,8 +23,8 @@ from luthier.types import Conversation, Document, Finding
 
 Item = Conversation | Document
 
-MOST_MESSAGES = 2000
-"""Most messages in a conversation. Rendering takes a time that grows with their square, and no model has so long a memory."""
+MOST_MESSAGES = 100_000
+"""Most messages in a conversation: no model has so long a memory, so such a row is a mistake."""
 
 CLASS_COLUMNS = ("label", "labels", "label_text", "intent", "sentiment", "category", "class")
 _CLASSIFIED_COLUMNS = (*TEXT_COLUMNS, "sentence", "utterance", "review", "tweet", "title")
@@ -198,7 +198,7 @@ def _converter(name: str, columns: Mapping[str, str]) -> Callable[[Row], Item]:
             raise BadRowError("every assistant turn has weight 0: there is nothing to learn")
         if len(messages) > MOST_MESSAGES:
             raise BadRowError(
-                f"{len(messages)} messages, at most {MOST_MESSAGES} can be rendered; cut it into several rows"
+                f"{len(messages):,} messages, at most {MOST_MESSAGES:,} can be one conversation; cut it into several rows"
             )
         return Conversation(messages, tools, row.source)
 

@@ -78,9 +78,12 @@ class View:
         self._encoder = encoder
         self._num_messages = num_messages
         self._full = beginnings.render(num_messages, generation_prompt=generation_prompt)
-        encoded = encoder.encode(self._full) if encoded is None else encoded
-        straddled = self._straddled_starts(encoded)
-        self.encoded = encoder.encode(self._full, straddled) if straddled else encoded
+        self.encoded = encoder.encode(self._full) if encoded is None else encoded
+        self._is_ordered = _is_ordered(self.encoded)
+        straddled = self._straddled_starts()
+        if straddled:
+            self.encoded = encoder.encode(self._full, straddled)
+            self._is_ordered = _is_ordered(self.encoded)
         is_end = np.zeros(len(self.encoded.ids), dtype=np.bool_)
         for end in end_ids:  # a few comparisons are ten times faster than np.isin
             is_end |= self.encoded.ids == end
@@ -95,16 +98,23 @@ class View:
         """What a server prompts with to get this message; None where the template refuses what stands before it."""
         return self._beginnings.try_render(message, generation_prompt=True) if message else None
 
-    def _straddled_starts(self, encoded: Encoded) -> list[int]:
+    def _straddled_starts(self) -> list[int]:
         """Characters at which an assistant turn starts, where a token reaches across from the generation prompt."""
         starts: list[int] = []
         for index, message in enumerate(self._prepared.messages[: self._num_messages]):
-            prompt = self.prompt(index) if message.role == "assistant" else None
-            if prompt is not None and self._full.text.startswith(prompt.text):
-                start = len(prompt.text)
-                if bool(((encoded.starts < start) & (encoded.ends > start)).any()):
-                    starts.append(start)
+            if message.role != "assistant" or index == 0:
+                continue
+            start = self._beginnings.prompt_length(index, self._full.text)
+            if start is not None and self._is_straddled(start):
+                starts.append(start)
         return starts
+
+    def _is_straddled(self, character: int) -> bool:
+        """Whether a token begins before a character and ends behind it."""
+        first = self._first_token_from(character)
+        if self._is_ordered:
+            return first > 0 and int(self.encoded.ends[first - 1]) > character
+        return bool(((self.encoded.starts < character) & (self.encoded.ends > character)).any())
 
     def locate(self, message: int) -> TurnSpan:
         """The learnt part of a message.
@@ -118,20 +128,20 @@ class View:
         """The learnt part of an assistant turn if it stands in the rendering as it would be served; else None."""
         if self._prepared.messages[message].role != "assistant":
             return None
-        prompt = self.prompt(message)
-        if prompt is None or not self._full.text.startswith(prompt.text):
+        start = self._beginnings.prompt_length(message, self._full.text) if message else None
+        if start is None:
             return None
-        start = len(prompt.text)
         first = self._first_token_from(start)
         end = self._end_token_from(first)
         if end is None:
             return None
-        through = self._through(message)
-        if through is None or not through.text.startswith(self._full.text[: self.encoded.ends[end]]):
+        is_last = message + 1 == self._num_messages
+        if not is_last and not self._beginnings.begins_with(message + 1, self._full.text, int(self.encoded.ends[end])):
             return None
         return self._refuse_lost_tool_calls(TurnSpan(message, first, end + 1, start, exact=True))
 
     def _by_marks(self, message: int) -> TurnSpan:
+        self._beginnings.require_few()
         marked = self._renderer.render(self._prepared, self._num_messages, mark_message=message)
         if marked.text != self._full.text or marked.turn is None:
             raise DataError(
@@ -195,17 +205,14 @@ class View:
         token = int(differ[0]) if len(differ) else length
         return int(self.encoded.starts[token]) if token < len(ours) else len(self._full.text)
 
-    def _through(self, message: int) -> Rendering | None:
-        if message + 1 == self._num_messages:
-            return self._full
-        return self._beginnings.try_render(message + 1)
-
     def _first_token_from(self, character: int) -> int:
         """The first token that begins at or behind a character: one that begins before it belongs to the prompt."""
+        if self._is_ordered:
+            return int(self.encoded.starts.searchsorted(np.int32(character)))  # of another type all would be converted
         return int(np.count_nonzero(self.encoded.starts < character))
 
     def _end_token_from(self, token: int) -> int | None:
-        index = int(np.searchsorted(self._end_positions, token))
+        index = int(self._end_positions.searchsorted(token))
         return int(self._end_positions[index]) if index < len(self._end_positions) else None
 
     def _refuse_lost_tool_calls(self, span: TurnSpan) -> TurnSpan:
@@ -223,6 +230,12 @@ class View:
     def _describe(self, message: int) -> str:
         role = self._prepared.messages[message].role
         return f"The {role} turn that is message {message + 1} of {len(self._prepared.messages)}"
+
+
+def _is_ordered(encoded: Encoded) -> bool:
+    """Whether tokens stand in the order of their characters, as they do but for odd normalisers."""
+    starts, ends = encoded.starts, encoded.ends
+    return bool((starts[1:] >= starts[:-1]).all() and (ends[1:] >= ends[:-1]).all())
 
 
 def trained_mask(num_tokens: int, spans: list[TurnSpan]) -> NDArray[np.bool_]:

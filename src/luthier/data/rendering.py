@@ -8,9 +8,6 @@ What is special here:
   day. `pin_date` puts a macro in front of the template that answers with one fixed date; nothing else of it changes.
 - *System messages* that a template refuses (Gemma 2), leaves out, or moves to the last question so that no answer is ever
   seen behind them (Mistral) are put in front of the first user message, with an empty line between.
-
-Marks are characters of Unicode's last private plane that do not occur in the conversation at hand. They are no white space,
-so what a template trims, splits or compares stays the same.
 """
 
 from __future__ import annotations
@@ -20,40 +17,25 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from jinja2 import TemplateError
 from numpy.typing import NDArray
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
+from luthier.data.growing import GrowingTemplate, Growth
+from luthier.data.marks import Rendering, free_marks, mark_author, read_marks
+from luthier.data.run_template import TEMPLATE_FAULTS, TemplateProgram, is_plain
 from luthier.errors import DataError
 from luthier.types import Message
 
 PINNED_DATE = datetime.date(2024, 7, 26)
 """Today, for templates that ask: the date that Llama 3's templates fall back to."""
 
-TEMPLATE_FAULTS = (TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError)
-"""What a template can raise when it is given something it was not written for."""
-
 # Special in some tokenizers, but in an answer people write them and mean them: reasoning is opened and closed with them.
 _THINKING_TAG = re.compile(r"[<\[]/?(think|thinking|reasoning)[>\]]", re.IGNORECASE)
 _ASKS_FOR_CALL_ID = re.compile(r"tool_call_id|tool_call\.id|tool_call\[.id.\]|\bcall\.id\b|\btc\.id\b|\btool\.id\b")
-_FIRST_PRIVATE = 0x10F000
-
-
-class Rendering(NamedTuple):
-    """Rendered text and character ranges in it.
-
-    Attributes:
-        literals: Stretches that look like control tokens but were written by people.
-        turn: From the first to behind the last character that the marked message's author wrote, where one was marked
-            and anything of it is in the text.
-    """
-
-    text: str
-    literals: tuple[tuple[int, int], ...] = ()
-    turn: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +48,7 @@ class Prepared:
         tools: Function schemas, or None.
         marks: Four characters that the conversation does not contain: literal open, close, turn start, end.
         has_literals: Whether anything was marked.
+        is_plain: Whether it is made of JSON's types alone.
     """
 
     messages: tuple[Message, ...]
@@ -73,6 +56,12 @@ class Prepared:
     tools: tuple[Any, ...] | None
     marks: str
     has_literals: bool
+    is_plain: bool
+
+    @cached_property
+    def trained(self) -> tuple[int, ...]:
+        """Indices of the messages that are learnt."""
+        return tuple([index for index, message in enumerate(self.messages) if message.is_trained])
 
 
 class Renderer:
@@ -96,6 +85,9 @@ class Renderer:
         self.template = template
         self.template_kwargs = dict(template_kwargs)
         self.system_prompt = system_prompt
+        variables = {**tokenizer.special_tokens_map, **self.template_kwargs}
+        self._program = TemplateProgram.compile(template, variables)
+        self._growing = GrowingTemplate.prove(template, variables)
         self._fills_call_ids = bool(_ASKS_FOR_CALL_ID.search(template))
         self.set_control_tokens(t.content for t in tokenizer.added_tokens_decoder.values() if t.special)
         self.folds_system = self._must_fold_system()
@@ -129,14 +121,17 @@ class Renderer:
         """
         prepared = self._with_system(tuple(messages))
         dicts = self._to_dicts(prepared)
-        written = list(_strings([dicts, list(tools)]))
-        marks = _free_marks(written)
-        has_literals = any(self.find_control_tokens(text) for text in written)
+        simple = not tools and not any(message.tool_calls for message in prepared)
+        written = [text for d in dicts for text in d.values()] if simple else _strings([dicts, list(tools)])
+        whole = "\0".join(written)  # one look at all texts is faster than one at each
+        marks = free_marks(whole)
+        has_literals = bool(self.find_control_tokens(whole))
         if has_literals:
             substitute = f"{marks[0]}\\g<0>{marks[1]}"
             dicts = [{**_map_strings(d, lambda s: self._control.sub(substitute, s)), "role": d["role"]} for d in dicts]
             tools = _map_strings(list(tools), lambda s: self._control.sub(substitute, s))
-        return Prepared(prepared, tuple(dicts), tuple(tools) or None, marks, has_literals)
+        plain = simple or (is_plain(dicts) and is_plain(tools))
+        return Prepared(prepared, tuple(dicts), tuple(tools) or None, marks, has_literals, plain)
 
     def _with_system(self, messages: tuple[Message, ...]) -> tuple[Message, ...]:
         if self.system_prompt is not None and not any(m.role == "system" for m in messages):
@@ -203,9 +198,12 @@ class Renderer:
         """
         dicts = list(prepared.dicts[:num_messages])
         if mark_message is not None:
-            dicts[mark_message] = _mark_message(dicts[mark_message], prepared.marks)
+            dicts[mark_message] = mark_author(dicts[mark_message], prepared.marks)
         try:
-            text = self._apply(dicts, prepared.tools, generation_prompt)
+            if dicts and prepared.is_plain and self._program is not None:
+                text = self._program.render(dicts, prepared.tools, generation_prompt)
+            else:
+                text = self._apply(dicts, prepared.tools, generation_prompt)
         except TEMPLATE_FAULTS as error:
             raise DataError(
                 f"The chat template refuses this conversation: {error} (roles: {', '.join(d['role'] for d in dicts)}). "
@@ -213,7 +211,21 @@ class Renderer:
             ) from error
         if not (prepared.has_literals or mark_message is not None):
             return Rendering(text)
-        return _read_marks(text, prepared.marks)
+        return read_marks(text, prepared.marks)
+
+    def grow(self, prepared: Prepared) -> Growth | None:
+        """All beginnings at once, where the template allows it; for conversations without literals."""
+        if self._growing is None or not prepared.is_plain or prepared.has_literals or not prepared.dicts:
+            return None
+        try:
+            return self._growing.grow(prepared.dicts, prepared.tools)
+        except TEMPLATE_FAULTS:
+            return None  # `render` finds out which of the beginnings it is that the template refuses
+
+    def end(self, *, generation_prompt: bool) -> str:
+        """What the template writes behind the messages, where `grow` has shown that it is always the same."""
+        assert self._growing is not None
+        return self._growing.end(generation_prompt=generation_prompt)
 
     def try_render(self, prepared: Prepared, num_messages: int, *, generation_prompt: bool = False) -> Rendering | None:
         """`render`, or None where the template refuses this beginning of the conversation."""
@@ -295,57 +307,6 @@ def _shape_call(call: Mapping[str, Any]) -> dict[str, Any]:
     return shaped
 
 
-def _mark_message(message: dict[str, Any], marks: str) -> dict[str, Any]:
-    """Put start marks where a template may begin to show what the author wrote, and an end mark behind its last character.
-
-    Templates cut thinking off (``content.split('</think>')[-1]``), so a single start mark could be cut off with it: every
-    word gets one, and so does what follows a closing bracket. White space at both ends stays outside, for `trim`.
-    """
-    start, end = marks[2], marks[3]
-
-    def begin(text: str) -> str:
-        return re.sub(r"(?<!\S)(?=\S)|(?<=[>\]])(?=\S)", start, text)
-
-    marked = dict(message)
-    for field in ("reasoning_content", "thinking"):
-        if isinstance(message.get(field), str):
-            marked[field] = begin(message[field])
-    content = message["content"]
-    core = content.rstrip()
-    if core:
-        marked["content"] = f"{begin(core)}{end}{content[len(core) :]}"
-    elif message.get("tool_calls"):
-        calls = [{**call, "function": dict(call["function"])} for call in message["tool_calls"]]
-        calls[0]["function"]["name"] = f"{start}{calls[0]['function']['name']}{end}"
-        marked["tool_calls"] = calls
-    return marked
-
-
-def _read_marks(text: str, marks: str) -> Rendering:
-    """Take the marks out and say where they were. A mark whose partner was cut off is only taken out."""
-    literal_open, literal_close, turn_start, turn_end = marks
-    pieces: list[str] = []
-    literals: list[tuple[int, int]] = []
-    position, opened = 0, None
-    first_start, last_end = None, None
-    for piece in re.split(f"([{marks}])", text):
-        if piece == literal_open:
-            opened = position
-        elif piece == literal_close:
-            if opened is not None and position > opened:
-                literals.append((opened, position))
-            opened = None
-        elif piece == turn_start:
-            first_start = position if first_start is None else first_start
-        elif piece == turn_end:
-            last_end = position
-        else:
-            pieces.append(piece)
-            position += len(piece)
-    turn = None if last_end is None else (last_end if first_start is None else min(first_start, last_end), last_end)
-    return Rendering("".join(pieces), tuple(literals), turn)
-
-
 def _strings(value: Any) -> list[str]:
     """All strings in a nest of lists and dicts, keys left out."""
     if isinstance(value, str):
@@ -362,10 +323,3 @@ def _map_strings(value: Any, change: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_map_strings(child, change) for child in value]
     return value
-
-
-def _free_marks(texts: Sequence[str]) -> str:
-    """Four characters of the last private plane that none of the texts contains."""
-    used = {c for text in texts if not text.isascii() for c in text if ord(c) >= _FIRST_PRIVATE}
-    free = (chr(code) for code in range(_FIRST_PRIVATE, 0x10FFFE) if chr(code) not in used)
-    return "".join(next(free) for _ in range(4))

@@ -56,7 +56,7 @@ class Views:
     def whole(self, beginnings: Beginnings) -> tuple[Rendered, list[TurnSpan]]:
         """The conversation rendered once."""
         prepared = beginnings.prepared
-        return self.encode(beginnings, len(prepared.messages), _trained_messages(prepared))
+        return self.encode(beginnings, len(prepared.messages), prepared.trained)
 
     def by_turn(self, beginnings: Beginnings, encoded: Encoded | None = None) -> list[tuple[Rendered, list[TurnSpan]]]:
         """As `ChatTemplate.encode_turns`, shortest first.
@@ -65,7 +65,7 @@ class Views:
             beginnings: The conversation.
             encoded: The tokens of the view that shows most, where they are known already.
         """
-        remaining = _trained_messages(beginnings.prepared)
+        remaining: Sequence[int] = beginnings.prepared.trained
         num_messages = num_shown(beginnings.prepared)
         views: list[tuple[Rendered, list[TurnSpan]]] = []
         while remaining or not views:
@@ -117,8 +117,8 @@ class Views:
         return view
 
     def _refuse_double_bos(self, view: View) -> None:
-        bos = special_id(self._renderer.tokenizer, "bos_token")
-        if bos is not None and view.encoded.ids[:2].tolist() == [bos, bos]:
+        first = view.encoded.ids[:2].tolist()
+        if len(first) == 2 and first[0] == first[1] == special_id(self._renderer.tokenizer, "bos_token"):
             raise DataError(
                 f"The conversation begins with two BOS tokens ({view.text[:60]!r}). The template writes "
                 f"{self._renderer.tokenizer.bos_token!r} twice; remove one from it."
@@ -127,9 +127,5 @@ class Views:
 
 def num_shown(prepared: Prepared) -> int:
     """Messages up to the last that is learnt; all where none is."""
-    trained = _trained_messages(prepared)
+    trained = prepared.trained
     return trained[-1] + 1 if trained else len(prepared.messages)
-
-
-def _trained_messages(prepared: Prepared) -> list[int]:
-    return [index for index, message in enumerate(prepared.messages) if message.is_trained]

@@ -170,10 +170,9 @@ def test_a_text_with_a_class_is_asked_about():
     assert recognise(rows, columns={"prompt": "text", "completion": "label"}).name == "prompt_completion"
 
 
-def test_a_conversation_without_end_is_a_finding_with_its_place():
-    from luthier.data.formats import MOST_MESSAGES
-
-    assert f"at most {MOST_MESSAGES}" in reason({"messages": OPENAI * MOST_MESSAGES})
+def test_a_conversation_without_end_is_a_finding_with_its_place(monkeypatch):
+    monkeypatch.setattr("luthier.data.formats.MOST_MESSAGES", 9)
+    assert "at most 9 can be one conversation" in reason({"messages": OPENAI * 10})
 
 
 def test_a_tool_result_keeps_the_call_it_answers():

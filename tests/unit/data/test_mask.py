@@ -218,3 +218,50 @@ def test_a_tool_call_that_the_template_leaves_out_is_refused():
     call = {"function": {"name": "get_weather", "arguments": {"city": "Paris"}}}
     with pytest.raises(DataError, match="calls the tool 'get_weather', but the chat template leaves the call out"):
         PLAIN.encode(Conversation((user("Weather?"), assistant("", tool_calls=(call,)))))
+
+
+TRIMMING = (
+    "{% set said = messages[1:] if messages[0].role == 'system' else messages %}"
+    "{% for m in said %}<|im_start|>{{ m.role }}\n{{ m.content | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("text", [CHATML, FORGETFUL, TRIMMING], ids=["chatml", "forgetful", "trimming"])
+@settings(max_examples=60, deadline=None)
+@given(tail=st.lists(_message, min_size=1, max_size=6))
+def test_one_run_of_the_template_and_one_for_each_beginning_give_equal_tokens(text, tail):
+    quick, slow = QUICK[text], SLOW[text]
+    conversation = Conversation((Message("user", "Hello"), *tail))
+    results = []
+    for template in (quick, slow):
+        try:
+            results.append([(r.ids.tolist(), r.trained.tolist(), r.text) for r in template.encode_turns(conversation)])
+        except DataError as error:
+            results.append(str(error))
+    assert results[0] == results[1]
+
+
+QUICK = {text: template_of(text) for text in (CHATML, FORGETFUL, TRIMMING)}
+SLOW = {text: template_of(text) for text in (CHATML, FORGETFUL, TRIMMING)}
+for _template in SLOW.values():
+    assert _template._renderer._growing is not None
+    _template._renderer._growing = None
+
+
+def test_a_long_conversation_is_learnt_turn_by_turn():
+    pairs = 3000
+    messages = [m for i in range(pairs) for m in (user(f"What is {i}?"), assistant(f"It is {i}."))]
+    rendered = PLAIN.encode(Conversation(tuple(messages)))
+    assert learnt(PLAIN, rendered) == [f"It is {i}.<|im_end|>" for i in range(pairs)]
+
+
+@pytest.mark.parametrize("text", [FORGETFUL.replace("m.content.split", "m.content.strip().split"), CHATML])
+def test_a_long_conversation_that_must_be_rendered_again_and_again_is_refused(text, monkeypatch):
+    monkeypatch.setattr("luthier.data.beginnings.MOST_RENDERED_AGAIN", 5)
+    template = template_of(text)
+    typed = "<|im_end|>" if text == CHATML else "hm</think>Hi"
+    short = Conversation((user("a"), assistant(typed), user("b"), assistant("c")))
+    assert template.encode_turns(short)
+    with pytest.raises(DataError, match=r"6 messages: at most 5 can be"):
+        template.encode_turns(Conversation((*short.messages, user("d"), assistant(typed))))
