@@ -123,6 +123,22 @@ def test_a_table_that_is_full_starts_anew(monkeypatch: pytest.MonkeyPatch):
         assert_equal(pieces.encode(texts), backend, texts)
 
 
+@pytest.mark.parametrize("long", [30, 64])
+def test_long_texts_are_encoded_part_by_part(monkeypatch: pytest.MonkeyPatch, long: int):
+    monkeypatch.setattr(piecewise, "LONG_CHARACTERS", long)
+    backend = tiny_tokenizer().backend_tokenizer
+    pieces = PieceEncoder(backend)
+    texts = [
+        "a few words " * 40,
+        "x" * 500,
+        "short",
+        "x" * 100 + " y" * 90 + "\n  z<|im_end|>" * 30,
+        "é 快 " * 80,
+        " " * 200,
+    ]
+    assert_equal(pieces.encode(texts), backend, texts)
+
+
 @pytest.mark.parametrize(
     "pattern",
     [r"\w+ \w+|\s+|[^\s]+", r"[^\r\n\p{L}\p{N}]?\p{L}+ ?|\s+|.", r".+"],

@@ -345,3 +345,32 @@ def test_real_rows_at_once_and_one_by_one_give_equal_tokens(folder, name):
         plain = [{"role": m.role, "content": m.content} for m in chat.messages]
         assert many.ids.tolist() == template.tokenizer.apply_chat_template(plain, return_dict=True)["input_ids"]
         assert many.trained.tolist() == template.encode(chat).trained.tolist()
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_mask_equals_one_by_character_offsets(folder, name):
+    """Answers of real rows are found again as text; tokens that transformers places inside of them and their end are learnt."""
+    template = ChatTemplate.from_tokenizer(load(folder / name))
+    lines = (SHARED_DATA / "tasks" / "gsm8k" / "train.jsonl").read_text().splitlines()[:40]
+    rows = [json.loads(line) for line in lines]
+    for one, two in zip(rows[::2], rows[1::2], strict=True):
+        answers = [one["answer"], two["answer"]]
+        chat = Conversation(
+            (
+                Message("system", "Work it out"),
+                user(one["question"]),
+                assistant(answers[0]),
+                user(two["question"]),
+                assistant(answers[1]),
+            )
+        )
+        rendered = template.encode(chat)
+        places = template.tokenizer(rendered.text, add_special_tokens=False, return_offsets_mapping=True)
+        assert places["input_ids"] == rendered.ids.tolist()
+        expected = np.zeros(len(rendered.ids), bool)
+        for answer in answers:
+            start = rendered.text.index(answer)
+            end = start + len(answer)  # Mistral's first token takes the space before the answer with it
+            inside = [t for t, (a, b) in enumerate(places["offset_mapping"]) if start < b and a < end]
+            expected[inside[0] : inside[-1] + 2] = True  # and the end of the turn
+        assert rendered.trained.tolist() == expected.tolist()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from luthier.data.piecewise import Encoded, PieceEncoder
+from luthier.data.piecewise import LONG_CHARACTERS, Encoded, PieceEncoder
 from luthier.data.rendering import Rendering
 from luthier.data.tokenizer_check import backend_of
 from luthier.errors import ModelError
@@ -70,7 +70,8 @@ class TextEncoder:
         backend.no_truncation()
         backend.no_padding()
         backend.encode_special_tokens = False
-        if len(texts) >= _MANY_TEXTS and (pieces := self._piece_encoder(backend)) is not None:
+        is_much = len(texts) >= _MANY_TEXTS or any(len(text) > LONG_CHARACTERS for text in texts)
+        if is_much and (pieces := self._piece_encoder(backend)) is not None:
             return pieces.encode(texts)
         return [_to_arrays(encoding) for encoding in backend.encode_batch(texts, add_special_tokens=False)]
 

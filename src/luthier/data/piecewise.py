@@ -48,6 +48,7 @@ _ODD_SPACES = "\u180e\u200b\ufeff"
 _SPACE_BEHIND_SPACE = re.compile(rf"[\s{_ODD_SPACES}] ")
 _LONE_SPACE = re.compile(rf"(?<=[^\s{_ODD_SPACES}]) ")
 _CUT = "\0"
+LONG_CHARACTERS = 1 << 20
 _MOST_WORDS, _MOST_CHARACTERS = 400_000, 20_000_000
 _TRIALS = (
     "Hello there,  it's 2024!\n\n  - a\tb \r\n c don't  \n",
@@ -90,16 +91,45 @@ class PieceEncoder:
         pieces: list[str] = []
         ends: list[int] = []
         for text in texts:
-            pieces += self._cut(text)
+            pieces += self._cut(text) if len(text) <= LONG_CHARACTERS else [""]
             ends.append(len(pieces))
         found = self._table.look_up(pieces)
         borders = [0, *ends]
         results: list[Encoded] = []
-        for first, last in itertools.pairwise(borders):
+        for text, (first, last) in zip(texts, itertools.pairwise(borders), strict=True):
             tokens = slice(found.first_tokens[first], found.first_tokens[last])
             begin = found.first_characters[first]
-            results.append(Encoded(found.ids[tokens], found.starts[tokens] - begin, found.ends[tokens] - begin))
+            encoded = Encoded(found.ids[tokens], found.starts[tokens] - begin, found.ends[tokens] - begin)
+            results.append(encoded if len(text) <= LONG_CHARACTERS else self._encode_long(text))
         return results
+
+    def _encode_long(self, text: str) -> Encoded:
+        """A text of many millions of characters, part by part: the tokenizer alone takes a hundred bytes for each of them."""
+        parts: list[Encoded] = []
+        start = 0
+        while start < len(text):
+            end = self._long_cut(text, start + LONG_CHARACTERS)
+            part = text[start:end]
+            encoded = self.encode([part])[0] if len(part) <= LONG_CHARACTERS else self._whole(part)
+            parts.append(Encoded(encoded.ids, encoded.starts + start, encoded.ends + start))
+            start = end
+        return Encoded(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+    def _long_cut(self, text: str, before: int) -> int:
+        """The last place before a character at which text can be cut; the first one behind where there is none."""
+        if before >= len(text):
+            return len(text)
+        window = text[before - LONG_CHARACTERS // 2 : before]
+        last = max((found.start() for found in _LONE_SPACE.finditer(window)), default=0)
+        if last:
+            return before - LONG_CHARACTERS // 2 + last
+        behind = _LONE_SPACE.search(text, before)
+        return behind.start() if behind else len(text)
+
+    def _whole(self, text: str) -> Encoded:
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        places = np.array(encoding.offsets, np.int32).reshape(-1, 2)
+        return Encoded(np.array(encoding.ids, np.int32), places[:, 0].copy(), places[:, 1].copy())
 
     def _cut(self, text: str) -> list[str]:
         if _CUT in text:

@@ -72,19 +72,22 @@ def read_parquet(path: Path) -> Iterator[Row]:
 
 
 def read_arrow(path: Path) -> Iterator[Row]:
-    """An Arrow file or stream, mapped from the disk; lines are row numbers."""
+    """An Arrow file or stream, one of its batches in memory at a time; lines are row numbers.
+
+    It is not mapped: a file that is cut off while it is mapped ends the process.
+    """
     import pyarrow as pa
 
     def batches() -> Iterator[Any]:
         with path.open("rb") as file:
             is_file = file.read(len(_ARROW_FILE_MAGIC)) == _ARROW_FILE_MAGIC
-        with pa.memory_map(str(path)) as mapped:
+        with pa.OSFile(str(path)) as opened:
             if is_file:
-                reader = pa.ipc.open_file(mapped)
+                reader = pa.ipc.open_file(opened)
                 for index in range(reader.num_record_batches):
                     yield from _sliced(reader.get_batch(index))
             else:
-                for batch in pa.ipc.open_stream(mapped):
+                for batch in pa.ipc.open_stream(opened):
                     yield from _sliced(batch)
 
     return _rows_of_batches(batches(), path, "Arrow")

@@ -14,6 +14,7 @@ import difflib
 import hashlib
 import importlib
 import json
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,13 @@ def hash_source(path: Path | str) -> str:
 
 
 def _require_file(path: Path) -> None:
-    if path.is_dir():
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        raise DataError(_not_there(path)) from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be opened: {error.strerror or error}") from error
+    if stat.S_ISDIR(kind):
         inside = sorted(p.name for p in path.iterdir() if kind_of_file(p) in READERS)
         what = (
             f"data files in it: {', '.join(inside[:10])}"
@@ -90,22 +97,30 @@ def _require_file(path: Path) -> None:
             else f"it holds no file of a kind known ({', '.join(READERS)})"
         )
         raise DataError(f"{path} is a folder; one file is wanted here. {what[0].upper()}{what[1:]}")
-    if not path.exists():
-        parent = path.parent
-        names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
-        similar = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
-        if not parent.is_dir():
-            hint = f"the folder {parent} does not exist either"
-            if not path.suffix:  # owner/name, as a hub id is written
-                hint += f". The data set of the Hugging Face hub is written hub:{parent.name}/{path.name}"
-        elif similar:
-            hint = f"similar files there: {', '.join(similar)}"
-        else:
-            data_files = sorted(n for n in names if kind_of_file(Path(n)) in READERS)
-            hint = f"data files there: {', '.join(data_files[:10]) or 'none'}"
-        raise DataError(f"{path}: no such file; {hint}")
+    if not stat.S_ISREG(kind):
+        what = "pipe" if stat.S_ISFIFO(kind) else "device" if stat.S_ISCHR(kind) or stat.S_ISBLK(kind) else "socket"
+        raise DataError(f"{path} is a {what}, and data are read more than once. Write them to a file first")
     if path.stat().st_size == 0:
         raise DataError(f"{path} is empty (0 bytes)")
+
+
+def _not_there(path: Path) -> str:
+    """What to say where there is no such file."""
+    if path.is_symlink():
+        return f"{path} is a link to {path.readlink()}, which does not exist"
+    parent = path.parent
+    names = [p.name for p in parent.iterdir()] if parent.is_dir() else []
+    similar = difflib.get_close_matches(path.name, names, n=3, cutoff=0.5)
+    if not parent.is_dir():
+        hint = f"the folder {parent} does not exist either"
+        if not path.suffix:  # owner/name, as a hub id is written
+            hint += f". The data set of the Hugging Face hub is written hub:{parent.name}/{path.name}"
+    elif similar:
+        hint = f"similar files there: {', '.join(similar)}"
+    else:
+        data_files = sorted(n for n in names if kind_of_file(Path(n)) in READERS)
+        hint = f"data files there: {', '.join(data_files[:10]) or 'none'}"
+    return f"{path}: no such file; {hint}"
 
 
 def _at_least_one(rows: Iterator[Row], path: Path) -> Iterator[Row]:

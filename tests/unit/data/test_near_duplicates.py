@@ -60,3 +60,22 @@ def test_texts_shorter_than_a_shingle_are_compared_whole():
     texts = ["a b c d", "", "b c d", "x", "a b c d", "a b c d e f", "a b", "c d", "x", "a b c d e"]
     found = {tuple(sorted(pair)) for pair in near_duplicate_pairs(texts)}
     assert found == {(0, 4), (3, 8)}
+
+
+@pytest.mark.slow
+def test_all_planted_pairs_and_no_other_among_five_thousand_documents():
+    """5,000 distinct documents on 50 subjects with a vocabulary of each, and 500 copies with one word changed."""
+    rng = random.Random(3)
+    texts: list[str] = []
+    for number in range(5000):
+        subject = random.Random(number % 50).sample([f"{word}{i}" for word in WORDS for i in range(20)], 80)
+        texts.append(" ".join(rng.choices(subject, k=rng.randint(70, 140))))
+    originals = rng.sample(range(5000), 500)
+    for original in originals:
+        words = texts[original].split()
+        words[rng.randrange(len(words))] = (
+            "changed"  # at most 5 of at least 66 shingles differ: Jaccard ≥ 61/71 = 0.859
+        )
+        texts.append(" ".join(words))
+    planted = {(original, 5000 + copy) for copy, original in enumerate(originals)}
+    assert {tuple(sorted(pair)) for pair in near_duplicate_pairs(texts)} == planted

@@ -115,9 +115,9 @@ BROKEN: dict[str, tuple[str, bytes, str]] = {
     "unfit": ("in.jsonl", b'{"question": "q", "answer": "a"}\n{"question": "q", "answer": 3}\n', r"in\.jsonl:2: answer must"),
     "endless": (
         "in.jsonl",
-        b'{"messages": [' + b'{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},' * 5000
+        b'{"messages": [' + b'{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"},' * 50_000
         + b'{"role": "user", "content": "q"}]}\n',
-        r"in\.jsonl:1: 10001 messages",
+        r"in\.jsonl:1: 100,001 messages",
     ),
 }  # fmt: skip
 
