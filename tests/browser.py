@@ -109,8 +109,9 @@ class Browser:
         self.send("Emulation.setEmulatedMedia", features=features)
 
     def open(self, url: str) -> None:
-        """Go to an address."""
+        """Go to an address and be there: a second navigation before the first has arrived never ends."""
         self.send("Page.navigate", url=url)
+        self.wait_for(f"location.href === {json.dumps(url)}")
 
     def ask(self, expression: str) -> Any:
         """The value of some JavaScript in the page."""

@@ -137,7 +137,6 @@ def test_rows_are_kept_dropped_fixed_and_noted_by_keyboard(source: Path, tmp_pat
     assert [line["verdict"] for line in kept_with_note] == ["keep"]
 
 
-@pytest.mark.skip(reason="waits longer than 30 s for the reloaded page on a loaded machine; to be made robust")
 def test_a_reload_forgets_nothing_and_ctrl_c_ends_well(source: Path, tmp_path: Path) -> None:
     with reviewing(source, "--rows", "5", "--json") as (url, process), Browser(tmp_path / "profile") as browser:
         browser.open(url)

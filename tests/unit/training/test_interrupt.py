@@ -24,8 +24,6 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_is_noted(number: int) -> None:
-    if number == signal.SIGHUP:  # stays ignored where these tests run under nohup
-        signal.signal(number, signal.SIG_DFL)
     with stop_on_signal() as stop:
         assert stop.signal_number is None
         os.kill(os.getpid(), number)
@@ -51,6 +49,14 @@ def test_an_ignored_hang_up_stays_ignored() -> None:
 
 
 def test_undisturbed() -> None:
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in numbers}
     with undisturbed():
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        for number in numbers:
             os.kill(os.getpid(), number)
+        assert heard == []
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert heard == [signal.SIGTERM]
+    for number, handler in before.items():
+        signal.signal(number, handler)
