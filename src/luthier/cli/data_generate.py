@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click.core import ParameterSource
 
 from luthier.cli.columns import Columns, read_columns
 from luthier.cli.dispatch import Outcome, Wish
@@ -103,21 +104,7 @@ def generate(
     from under "generated". What it takes is shown, and confirmed, before an endpoint is asked.
     """
     if source is From.table:
-        given = {
-            **{
-                "--model": model,
-                "--endpoint": endpoint,
-                "--judge": judge,
-                "--each": each,
-                "--instruction": instruction,
-            },
-            **{"--max-tokens": max_tokens, "--temperature": temperature, "--piece-characters": piece_characters},
-            **{"--parallel": parallel, "--per-minute": per_minute, "--timeout": timeout, "--column": column},
-            **{"--price-in": price_in, "--price-out": price_out, "--estimate": estimate or None},
-        }
-        return _from_table(
-            out, files, template, limit, [name for name, value in given.items() if value not in (None, "")]
-        )
+        return _from_table(context, out, files, template, limit)
     if template is not None:
         raise InputError("--template is for --from table.")
     if model is None:
@@ -161,9 +148,18 @@ def generate(
     return Outcome(result.to_json(), lambda console: show_generated(console, result))
 
 
-def _from_table(out: Path, files: list[str], template: str | None, limit: int | None, others: list[str]) -> Outcome:
+def _from_table(
+    context: typer.Context, out: Path, files: list[str], template: str | None, limit: int | None
+) -> Outcome:
     if template is None:
         raise InputError("--from table needs --template: JSON, or a file that holds it.")
+    of_table = {"out", "files", "source", "template", "limit", "yes"}
+    others = [
+        option.opts[0]
+        for option in context.command.params
+        if option.name not in of_table
+        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    ]
     if others:
         raise InputError(f"--from table asks no model and takes all as it stands; leave away: {', '.join(others)}.")
 
