@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
 from luthier.cli.columns import Columns, read_columns
 from luthier.cli.dispatch import Outcome, Wish
@@ -148,6 +147,12 @@ def generate(
     return Outcome(result.to_json(), lambda console: show_generated(console, result))
 
 
+def _was_typed(context: typer.Context, name: str) -> bool:
+    # By name: typer carries a click of its own, whose enumeration is another object than click's.
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 def _from_table(
     context: typer.Context, out: Path, files: list[str], template: str | None, limit: int | None
 ) -> Outcome:
@@ -157,8 +162,7 @@ def _from_table(
     others = [
         option.opts[0]
         for option in context.command.params
-        if option.name not in of_table
-        and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if option.name not in of_table and _was_typed(context, option.name or "")
     ]
     if others:
         raise InputError(f"--from table asks no model and takes all as it stands; leave away: {', '.join(others)}.")
