@@ -6,17 +6,18 @@ query's output and total normaliser, so every block is a sum of its own:
 
     P = exp(scale · q kᵀ − lse)     δ = g · out     dS = P ∘ (g vᵀ − δ)     dv = Pᵀ g     dq = scale · dS k     dk = scale · dSᵀ q
 
-In fp32 that is the flash kernel's backward pass. In bf16 it is five batched products, about one and a half times as fast as
-the kernel. Their results are rounded to bf16, so lse and δ must not be subtracted afterwards: they stand as two more columns
-(a number as the sum of two bf16 ones) beside q and g, with ones beside k and v, and are subtracted inside the product, in
-fp32. What is rounded is then log P, and rounding hurts the less the nearer it is to 0. A query that looks at one of n keys
-has log P = 0 there, one that looks at all alike has −log n everywhere; so 2^m P with m = log2(n) / 2 is computed, and g and δ
-are divided by 2^m, which is exact.
+In fp32 that is the flash kernel's backward pass. In bf16 it is five batched products, about twice as fast as the kernel; the
+queries of all heads that look at one key/value head stand below each other in them, so that keys and values are never repeated
+and their gradients are summed over heads inside the product. Results of products are rounded to bf16, so lse and δ must not be
+subtracted afterwards: they stand as two more columns (a number as the sum of two bf16 ones) beside q and g, with ones beside k
+and v, and are subtracted inside the product, in fp32. What is rounded is then log P, and rounding hurts the less the nearer it is
+to 0. A query that looks at one of n keys has log P = 0 there, one that looks at all alike has −log n everywhere; so 2^m P with
+m = log2(n) / 2 is computed, and g and δ are divided by 2^m, which is exact.
 
 Reference: `attention._per_segment` with `attention.sdpa_segment`.
 
-Shape letters: H query heads, K key/value heads, T tokens, D head width, E = D + 2; of one group or block N segments, Q queries
-and C keys of each.
+Shape letters: H query heads, K key/value heads, G = H / K, T tokens, D head width, E = D + 2; of one group or block N segments,
+Q queries and C keys of each.
 """
 
 from __future__ import annotations
@@ -72,25 +73,23 @@ class SegmentAttention(torch.autograd.Function):
         of_block: Any = _Products if q_1HTD.dtype == torch.bfloat16 else _Kernel
         gradients = of_block(q_THD, k_THD, v_THD, grad_THD, out_THD, lse_TH, ctx.scale, work.half_log2_T)
         dq_THD = q_THD.new_empty(q_THD.shape)
-        dk_THD, dv_THD = (torch.empty_like(dq_THD) for _ in range(2))
+        dk_TKD, dv_TKD = (torch.empty(k_THD.shape, dtype=torch.float32) for _ in range(2))
         for group in work.groups:
-            for total_THD, part in zip((dq_THD, dk_THD, dv_THD), gradients.causal(group), strict=True):
-                group.place(total_THD, part)
-        dk_TKD, dv_TKD = (x.unflatten(1, (k_1KTD.shape[1], -1)).sum(2, dtype=torch.float32) for x in (dk_THD, dv_THD))
+            for total, part in zip((dq_THD, dk_TKD, dv_TKD), gradients.causal(group), strict=True):
+                group.place(total, part)
         for block in work.shared:
             dq, dk, dv = gradients.whole(block.queries, block.keys)
             dq_THD[block.queries] += dq
-            for total_TKD, part_CHD in ((dk_TKD, dk), (dv_TKD, dv)):
-                total_TKD[block.keys] += part_CHD.unflatten(1, (k_1KTD.shape[1], -1)).sum(2, dtype=torch.float32)
+            dk_TKD[block.keys] += dk
+            dv_TKD[block.keys] += dv
         dq_1HTD, dk_1KTD, dv_1KTD = (x.to(q_1HTD.dtype).transpose(0, 1)[None] for x in (dq_THD, dk_TKD, dv_TKD))
         return dq_1HTD, dk_1KTD, dv_1KTD, None, None
 
 
 def _by_token(q_1HTD: Tensor, k_1KTD: Tensor, v_1KTD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """[T, H, D] each, keys and values once per query head."""
-    groups = q_1HTD.shape[1] // k_1KTD.shape[1]
+    """[T, H, D] or [T, K, D] each."""
     q_THD, k_TKD, v_TKD = (x[0].transpose(0, 1) for x in (q_1HTD, k_1KTD, v_1KTD))
-    return q_THD, k_TKD.repeat_interleave(groups, dim=1), v_TKD.repeat_interleave(groups, dim=1)
+    return q_THD, k_TKD, v_TKD
 
 
 def _join(out_QHD: Tensor, lse_QH: Tensor, more_QHD: Tensor, more_lse_QH: Tensor) -> None:
@@ -127,7 +126,7 @@ class _Kernel:
 
 
 class _Wide(NamedTuple):
-    """Operands of the products, [T, H, E]."""
+    """Operands of the products: [T, H, E] of queries and gradients, [T, K, E] of keys and values."""
 
     q: Tensor
     grad: Tensor
@@ -152,62 +151,76 @@ class _Products:
         delta_TH = (grad.float() * out).sum(dim=-1)
         offset_TH = (half_log2_T[:, None] * math.log(2) - lse_TH) / scale
         shrink_T11 = torch.exp2(-half_log2_T).to(q.dtype)[:, None, None]
-        ones_TH2 = q.new_ones(1).expand(*q.shape[:2], 2)
+        ones_TK2 = q.new_ones(1).expand(*k.shape[:2], 2)
         self._wide = _Wide(
             torch.cat([q, _two_numbers(offset_TH, q.dtype)], dim=-1),
             torch.cat([grad, _two_numbers(-delta_TH, q.dtype)], dim=-1).mul_(shrink_T11),
-            torch.cat([k, ones_TH2], dim=-1),
-            torch.cat([v, ones_TH2], dim=-1),
+            torch.cat([k, ones_TK2], dim=-1),
+            torch.cat([v, ones_TK2], dim=-1),
         )
-        self._scale, self._heads, self._width = scale, q.shape[1], q.shape[2]
+        self._scale, self._kv_heads, self._width = scale, k.shape[1], q.shape[2]
 
     def causal(self, group: Group) -> tuple[Tensor, ...]:
-        """Segments with themselves, in chunks of queries that see the keys up to their end; [N, L, H, D] each."""
+        """Segments with themselves, in chunks of queries that see the keys up to their end.
+
+        Returns:
+            [N, L, H, D] of queries, [N, L, K, D] of keys and values.
+        """
         rows = _Wide(*(group.rows(x) for x in self._wide))
         if len(group.ghosts):
             rows.grad.flatten(0, 1).index_fill_(0, group.ghosts, 0.0)
-        q, grad, k, v = (x.transpose(1, 2) for x in rows)
-        length = q.shape[2]
+        length = rows.q.shape[1]
         if length < 1.5 * CHUNK_QUERIES:
-            return tuple(self._by_token(x, group.num_segments) for x in self._products(q, grad, k, v, diagonal=0))
+            return self._products(*rows, diagonal=0)
         dqs: list[Tensor] = []
-        dk_XLE, dv_XLE = (torch.zeros(group.num_segments * self._heads, length, q.shape[3]) for _ in range(2))
+        dk_NLKD, dv_NLKD = (torch.zeros(*rows.k.shape[:3], self._width) for _ in range(2))
         start = 0
         while start < length:
             end = start + CHUNK_QUERIES if length - start >= 1.5 * CHUNK_QUERIES else length
             chunk, seen = slice(start, end), slice(0, end)
-            dq, dk, dv = self._products(q[:, :, chunk], grad[:, :, chunk], k[:, :, seen], v[:, :, seen], diagonal=start)
+            dq, dk, dv = self._products(
+                rows.q[:, chunk], rows.grad[:, chunk], rows.k[:, seen], rows.v[:, seen], diagonal=start
+            )
             dqs.append(dq)
-            dk_XLE[:, seen] += dk
-            dv_XLE[:, seen] += dv
+            dk_NLKD[:, seen] += dk
+            dv_NLKD[:, seen] += dv
             start = end
-        return tuple(self._by_token(x, group.num_segments) for x in (torch.cat(dqs, dim=1), dk_XLE, dv_XLE))
+        return torch.cat(dqs, dim=1), dk_NLKD, dv_NLKD
 
     def whole(self, queries: slice, keys: slice) -> tuple[Tensor, ...]:
-        """Queries that see all of the keys, [tokens, H, D] each."""
-        q, grad = (x[None, queries].transpose(1, 2) for x in self._wide[:2])
-        k, v = (x[None, keys].transpose(1, 2) for x in self._wide[2:])
-        return tuple(self._by_token(x, 1)[0] for x in self._products(q, grad, k, v, diagonal=None))
+        """Queries that see all of the keys: [Q, H, D] of these, [C, K, D] of keys and values."""
+        q, grad = (x[None, queries] for x in self._wide[:2])
+        k, v = (x[None, keys] for x in self._wide[2:])
+        return tuple(x[0] for x in self._products(q, grad, k, v, diagonal=None))
 
     def _products(
-        self, q: Tensor, grad: Tensor, k: Tensor, v: Tensor, diagonal: int | None
+        self, q_NQHE: Tensor, grad_NQHE: Tensor, k_NCKE: Tensor, v_NCKE: Tensor, diagonal: int | None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """[N, H, …, E] → dq, dk and dv as [X, …, E] with X = N · H; `diagonal` is the first query's own key."""
-        # Operands are whole and keep their columns: slices would be copied once more in every product.
-        q_XQE, grad_XQE, k_XCE, v_XCE = (x.reshape(-1, *x.shape[2:]) for x in (q, grad, k, v))
-        empty = q.new_empty(())
-        p_XQC = torch.baddbmm(empty, q_XQE, k_XCE.mT, beta=0, alpha=self._scale).exp_()
-        if diagonal is not None:
-            p_XQC.tril_(diagonal)
-        dv_XCE = torch.bmm(p_XQC.mT, grad_XQE)
-        ds_XQC = p_XQC.mul_(torch.bmm(grad_XQE, v_XCE.mT))
-        dq_XQE = torch.baddbmm(empty, ds_XQC, k_XCE, beta=0, alpha=self._scale)
-        dk_XCE = torch.baddbmm(empty, ds_XQC.mT, q_XQE, beta=0, alpha=self._scale)
-        return dq_XQE, dk_XCE, dv_XCE
+        """dq, dk and dv; `diagonal` is the first query's own key.
 
-    def _by_token(self, x_XLE: Tensor, count: int) -> Tensor:
-        """[N, L, H, D]."""
-        return x_XLE.unflatten(0, (count, self._heads))[..., : self._width].transpose(1, 2)
+        Products over X = N · K and Y = G · Q: the queries of a key/value head's heads, one head after the other.
+        """
+        # Operands are whole and keep their columns: slices would be copied once more in every product.
+        q_XYE, grad_XYE = self._stacked(q_NQHE), self._stacked(grad_NQHE)
+        k_XCE, v_XCE = (x.transpose(1, 2).flatten(0, 1) for x in (k_NCKE, v_NCKE))
+        num_queries, empty = q_NQHE.shape[1], q_NQHE.new_empty(())
+        p_XYC = torch.baddbmm(empty, q_XYE, k_XCE.mT, beta=0, alpha=self._scale).exp_()
+        if diagonal is not None:
+            p_XYC.unflatten(1, (-1, num_queries)).tril_(diagonal)
+        dv_XCE = torch.bmm(p_XYC.mT, grad_XYE)
+        ds_XYC = p_XYC.mul_(torch.bmm(grad_XYE, v_XCE.mT))
+        dq_XYE = torch.baddbmm(empty, ds_XYC, k_XCE, beta=0, alpha=self._scale)
+        dk_XCE = torch.baddbmm(empty, ds_XYC.mT, q_XYE, beta=0, alpha=self._scale)
+        dq_NKGQE = dq_XYE.unflatten(0, (-1, self._kv_heads)).unflatten(2, (-1, num_queries))
+        dq_NQHD = dq_NKGQE[..., : self._width].permute(0, 3, 1, 2, 4).flatten(2, 3)
+        dk_NCKD, dv_NCKD = (
+            x[..., : self._width].unflatten(0, (-1, self._kv_heads)).transpose(1, 2) for x in (dk_XCE, dv_XCE)
+        )
+        return dq_NQHD, dk_NCKD, dv_NCKD
+
+    def _stacked(self, x_NQHE: Tensor) -> Tensor:
+        """[N, Q, H, E] → [X, Y, E]."""
+        return x_NQHE.unflatten(2, (self._kv_heads, -1)).permute(0, 2, 3, 1, 4).flatten(2, 3).flatten(0, 1)
 
 
 def _two_numbers(value_TH: Tensor, dtype: torch.dtype) -> Tensor:
