@@ -8,6 +8,7 @@
     │   ├── RunError                    a run folder: exists already, is not there, does not match
     │   └── MissingExtraError           an optional package that the request needs
     ├── EndpointError               2   a model that is asked over a network: unreachable, refuses, answers nonsense
+    │   └── EmptyAnswerError            it answered with nothing
     ├── ResourceError               2   disk or memory too small, a device that is not there
     ├── CheckFailedError            1   a claim was tested and is false
     └── Interrupted               130   Ctrl-C (SIGINT); 143 for SIGTERM; 129 for a closed terminal (SIGHUP)
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
+    from luthier.data.asking import Answer
     from luthier.types import Check
 
 
@@ -79,6 +81,14 @@ class EndpointError(LuthierError):
     def __init__(self, message: str, *, ends_all: bool) -> None:
         self.ends_all = ends_all
         super().__init__(message)
+
+
+class EmptyAnswerError(EndpointError):
+    """A model that is asked said nothing; `answer` is what came, with its tokens."""
+
+    def __init__(self, message: str, answer: Answer) -> None:
+        self.answer = answer
+        super().__init__(message, ends_all=False)
 
 
 class ResourceError(LuthierError):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -87,6 +87,20 @@ def _bare_ids(template: ChatTemplate, text: str) -> list[int]:
     if not text:
         return template.encode_document(Document("a")).ids.tolist()[:1] if template.wants_bos else []
     return template.encode_document(Document(text)).ids.tolist()[:-1]
+
+
+class Likelihoods(Protocol):
+    """Measures how probable texts are: a `LikelihoodModel`, or one that remembers."""
+
+    def measure(
+        self,
+        continuations: Sequence[Continuation],
+        *,
+        use_adapter: bool = True,
+        on_progress: Callable[[int], None] | None = None,
+    ) -> list[Likelihood]:
+        """Log p of each text."""
+        ...
 
 
 class LikelihoodModel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from luthier.evaluation.contenders import TITLES
+from luthier.evaluation.contenders import title_of
 from luthier.evaluation.result import Answer, TaskResult
 from luthier.units import format_score, format_share
 
@@ -36,7 +36,7 @@ def _contenders(result: TaskResult) -> str:
         stopped = contender.share_stopped
         rows.append(
             [
-                TITLES[contender.name],
+                title_of(contender.name),
                 f"**{format_score(contender.mean.mean, is_share=result.is_share)}**",
                 f"{low} to {high}",
                 *(f"{own[name]:.4g}" if name in own else "–" for name in figures),
@@ -53,7 +53,7 @@ def _notes(result: TaskResult) -> str:
         told = (result.overlap.sentence, result.overlap.alike_sentence)
         notes = [words(result.task, result.num_rows) for words in told]
     notes += [f"Without these rows: {comparison.sentence()}" for comparison in result.clean_comparisons()]
-    notes += [f"{TITLES[c.name]}: {c.num_empty} empty answers." for c in result.contenders if c.num_empty]
+    notes += [f"{title_of(c.name)}: {c.num_empty} empty answers." for c in result.contenders if c.num_empty]
     return "\n".join(f"- {note}" for note in notes if note)
 
 

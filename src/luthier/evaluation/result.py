@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from luthier.evaluation.compare import Comparison, compare
-from luthier.evaluation.contenders import TITLES, ContenderName
+from luthier.evaluation.contenders import ContenderName, title_of
 from luthier.evaluation.overlap import Overlap
 from luthier.evaluation.protocol import Judge, Judged, Score, TaskRow
 from luthier.evaluation.slices import slice_differences, slice_means
@@ -17,8 +17,6 @@ from luthier.evaluation.statistics.intervals import Interval
 from luthier.evaluation.statistics.paired import mean_score
 from luthier.generate.protocol import FinishReason
 from luthier.runs.folder import RunFolder
-
-COMPARED: tuple[tuple[ContenderName, ContenderName], ...] = (("tuned", "base"), ("tuned", "few_shot"))
 
 
 class Sample(NamedTuple):
@@ -152,7 +150,7 @@ class ContenderResult:
     def to_json(self, metric: str) -> dict[str, Any]:
         """Its part of summary.json; the mean stands under the name of the metric."""
         content: dict[str, Any] = {
-            "title": TITLES[self.name],
+            "title": title_of(self.name),
             metric: self.mean.mean,
             "low": self.mean.low,
             "high": self.mean.high,
@@ -216,7 +214,7 @@ class TaskResult:
 
     @cached_property
     def _comparisons(self) -> list[Comparison]:
-        return [self.comparison(a, b) for a, b in COMPARED if a in self and b in self]
+        return [self.comparison(a, b) for a, b in self._compared()]
 
     def comparisons(self) -> list[Comparison]:
         """Tuned against each of the others."""
@@ -257,7 +255,7 @@ class TaskResult:
         }
 
     def _compared(self) -> list[tuple[ContenderName, ContenderName]]:
-        return [(a, b) for a, b in COMPARED if a in self and b in self]
+        return [("tuned", c.name) for c in self.contenders if c.name != "tuned"] if "tuned" in self else []
 
     def _overlap_to_json(self) -> dict[str, Any] | None:
         """Rows that the training data have too, and the result without them."""

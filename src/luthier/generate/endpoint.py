@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from luthier.data.asking import Answer, Question
-from luthier.errors import EndpointError, InputError
+from luthier.errors import EmptyAnswerError, EndpointError, InputError
 from luthier.runs.manifest import now
 from luthier.units import format_seconds
 
@@ -232,11 +232,12 @@ class Endpoint:
             raise EndpointError(
                 f"{self.address} does not answer as an OpenAI-compatible endpoint: {shown!r}", ends_all=True
             ) from error
-        if not isinstance(text, str) or not text.strip():
-            raise EndpointError(f"{self.address} said nothing (finish_reason: {ended_by}).", ends_all=False)
-        return Answer(
-            text, str(content.get("model") or self._name), ended_by == "length", num_prompt, num_answer, now()
-        )
+        said = text if isinstance(text, str) and text.strip() else ""
+        model = str(content.get("model") or self._name)
+        answer = Answer(said, model, ended_by == "length", num_prompt, num_answer, now())
+        if not said:
+            raise EmptyAnswerError(f"{self.address} said nothing (finish_reason: {ended_by}).", answer)
+        return answer
 
     def _wait_for_turn(self) -> None:
         """Until this question may be asked: the rate, and what a server asked for, count for all."""

@@ -267,8 +267,9 @@ def _shown_answer(line: Mapping[str, Any]) -> str:
 
 
 def ahead_of_tuned(scores: Mapping[str, float]) -> tuple[str, ...]:
-    """Contenders with a better answer than the tuned model's, in their order."""
-    return tuple(name for name, score in scores.items() if "tuned" in scores and score > scores["tuned"])
+    """What was there before tuning and answers better than the tuned model: a rival that does so is no loss by tuning."""
+    before = [name for name in ("base", "few_shot") if name in scores and "tuned" in scores]
+    return tuple(name for name in before if scores[name] > scores["tuned"])
 
 
 def outcome(scores: Mapping[str, float]) -> Outcome:
