@@ -48,10 +48,10 @@ def _contenders(result: TaskResult) -> str:
 
 
 def _notes(result: TaskResult) -> str:
-    notes: list[str] = []
+    notes: list[str] = list(result.notes)
     if result.overlap is not None:
         told = (result.overlap.sentence, result.overlap.alike_sentence)
-        notes = [words(result.task, result.num_rows) for words in told]
+        notes += [words(result.task, result.num_rows) for words in told]
     notes += [f"Without these rows: {comparison.sentence()}" for comparison in result.clean_comparisons()]
     notes += [f"{title_of(c.name)}: {c.num_empty} empty answers." for c in result.contenders if c.num_empty]
     return "\n".join(f"- {note}" for note in notes if note)

@@ -70,6 +70,10 @@ class Answer:
             "finish_reason": self.finish_reason,
             "num_tokens": self.num_tokens,
         }
+        said_before = [m for m in self.row.messages[:-1] if m.role != "system"]
+        if said_before:  # the question alone does not say what was asked
+            last = {"role": "user", "content": self.row.question}
+            content["messages"] = [*({"role": m.role, "content": m.content} for m in said_before), last]
         if self.score.found is not None:
             content["found"] = self.score.found
         if self.score.weight != 1.0:
@@ -177,6 +181,8 @@ class TaskResult:
         lower_is_better: Whether a smaller mean is the better one.
         is_share: Whether scores lie between 0 and 1 and are shown in percent.
         overlap: Rows that the training data have too; None where it was not looked for.
+        notes: What a reader has to know of it, in sentences.
+        record: Further parts of the summary, by name.
     """
 
     task: str
@@ -187,6 +193,8 @@ class TaskResult:
     lower_is_better: bool = False
     is_share: bool = True
     overlap: Overlap | None = None
+    notes: tuple[str, ...] = ()
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def __getitem__(self, name: ContenderName) -> ContenderResult:
         return next(c for c in self.contenders if c.name == name)
@@ -252,6 +260,8 @@ class TaskResult:
                 for c, (a, b) in zip(self.comparisons(), self._compared(), strict=True)
             ],
             "overlap": self._overlap_to_json(),
+            **({"notes": list(self.notes)} if self.notes else {}),
+            **self.record,
         }
 
     def _compared(self) -> list[tuple[ContenderName, ContenderName]]:

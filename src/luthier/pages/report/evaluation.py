@@ -132,6 +132,7 @@ class TaskView:
     counts: Mapping[Outcome, int]
     num_lost_to_examples_only: int
     prompts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_answered(self) -> int:
@@ -168,6 +169,7 @@ def _task(folder: RunFolder, name: str) -> TaskView:
         counts=Counter(example.outcome for example in examples),
         num_lost_to_examples_only=sum(bool(e.lost_to) and "base" not in e.lost_to for e in examples),
         prompts=tuple(_first_prompts(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles)),
+        notes=tuple(str(note) for note in summary.get("notes", ())),
     )
 
 
