@@ -1,7 +1,10 @@
-"""The rows that a run learnt from, read again from its files: to see what an evaluation has in common with them."""
+"""The rows that a run learnt from, and those it held out, read again from its files: what an evaluation has in common with
+them, and what the model knows of them by heart.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from luthier.config.recipe import Recipe
@@ -10,6 +13,7 @@ from luthier.data.prepare import read_files
 from luthier.data.split import split
 from luthier.data.tokenize import Item
 from luthier.runs.folder import RunFolder
+from luthier.types import Conversation, Document
 
 
 def read_training_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
@@ -18,11 +22,31 @@ def read_training_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
     Raises:
         DataError: The files are gone, or are no longer those that the run was trained on.
     """
-    record = folder.read_json("data.json") or {}
-    expected = {str(file["path"]): str(file["sha256"]) for file in record.get("files", [])}
-    files: list[str | Path] = list(find_files(recipe.data.train))
-    items = read_files(files, recipe.data.format, recipe.data.columns, recipe.data.limit, expected).items
+    items = _read(folder, recipe, recipe.data.train)
     if recipe.data.validation or not recipe.data.validation_fraction:
         return items
     assert recipe.train.seed is not None
     return [items[row] for row in split(items, recipe.data.validation_fraction, recipe.train.seed).train]
+
+
+def read_held_out_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
+    """The validation side of the run's data; none where it has none.
+
+    Raises:
+        DataError: As `read_training_rows`.
+    """
+    if recipe.data.validation:
+        return _read(folder, recipe, recipe.data.validation)
+    if not recipe.data.validation_fraction:
+        return []
+    items = _read(folder, recipe, recipe.data.train)
+    assert recipe.train.seed is not None
+    return [items[row] for row in split(items, recipe.data.validation_fraction, recipe.train.seed).validation]
+
+
+def _read(folder: RunFolder, recipe: Recipe, names: Sequence[str]) -> list[Item]:
+    record = folder.read_json("data.json") or {}
+    expected = {str(file["path"]): str(file["sha256"]) for file in record.get("files", [])}
+    files: list[str | Path] = list(find_files(names))
+    items = read_files(files, recipe.data.format, recipe.data.columns, recipe.data.limit, expected).items
+    return [item for item in items if isinstance(item, Conversation | Document)]
