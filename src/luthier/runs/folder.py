@@ -17,6 +17,7 @@ runs/<name>/
   checkpoints/          `index.json` and the folders that it names (last, best)
   adapter/ or model/    the result, in PEFT or Hugging Face layout
   evaluation/           one folder per evaluation
+  exports/              one folder per export, each with its export.json
   report.html           all of it for people
   log.txt               what was said
   process.json          which process trains it, or did

@@ -1,0 +1,298 @@
+"""What `luthier export` starts from: a finished run with its files and its facts, no weights loaded."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luthier.config.recipe import Recipe
+from luthier.data.find_files import find_files
+from luthier.data.prepare import read_files
+from luthier.data.split import split
+from luthier.data.template import ChatTemplate
+from luthier.errors import DataError, InputError, ModelError, RunError
+from luthier.export.agreement import MOST_TOKENS, ProbeRow
+from luthier.export.combine import Combination
+from luthier.export.merge import network_names, plan_merge
+from luthier.export.peft_folder import PeftFolder, read_peft_folder
+from luthier.export.subject import Subject
+from luthier.export.weight_files import DTYPES, WeightFiles
+from luthier.models.builtin import BUILTIN
+from luthier.models.contract import InferenceContract
+from luthier.models.load import ModelSource, find_model, load_config, load_tokenizer
+from luthier.models.placement import DTYPES as COMPUTE_DTYPES
+from luthier.plan.catalogue import find_in_catalogue
+from luthier.plan.locate import cached_snapshot
+from luthier.reporter import Reporter
+from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest
+from luthier.types import Conversation, Document
+from luthier.workflows.load_run import open_run
+
+PROBE_ROWS = 32
+PROBE_TOKENS = 4096
+TOKEN_CONVERSATIONS = 10
+
+
+@dataclass(frozen=True)
+class OtherRun:
+    """A further adapter that is put into the same base."""
+
+    run: str
+    weight: float
+
+
+def open_subject(
+    run: Path,
+    *,
+    others: Sequence[OtherRun] = (),
+    combination: Combination | None = None,
+    dtype: str | None = None,
+    reporter: Reporter,
+) -> tuple[Subject, Recipe]:
+    """Read a run, plan its merge.
+
+    Args:
+        run: Its folder.
+        others: Runs whose adapters are merged too.
+        combination: How several adapters become one.
+        dtype: bf16, fp16 or fp32; None keeps the base's.
+        reporter: Told if the base must be fetched.
+
+    Raises:
+        RunError: It has no result.
+        InputError: Other runs are of another base, or have no adapter.
+        ModelError: Base or adapter cannot be read, or do not fit.
+    """
+    folder, recipe = open_run(run)
+    manifest = Manifest.load(folder)
+    result = _result(folder, recipe, manifest)
+    base = find_model(recipe.model.name, recipe.model.revision, reporter)
+    own = ModelSource(result.name, str(result), None)
+    tokenizer = load_tokenizer(own)
+    contract = InferenceContract.load(result)
+    template = contract.chat_template(tokenizer)
+    source = own if recipe.is_full else base
+    weights = WeightFiles.open(result if recipe.is_full else local_folder(base))
+    adapters = () if recipe.is_full else (read_peft_folder(result), *_other_adapters(others, folder, recipe, contract))
+    if recipe.is_full and others:
+        raise InputError(f"{folder.name} trained all parameters; only adapters on one base can be merged together.")
+    how = combination if len(adapters) > 1 else None
+    config = load_config(source)
+    wanted = None if dtype is None else COMPUTE_DTYPES[dtype]
+    plan = plan_merge(
+        weights, network_names(config), adapters, num_tokens=len(tokenizer), combination=how, dtype=wanted
+    )
+    stored = wanted or _stored_dtype(weights)
+    card = _card_facts(folder, manifest, recipe, base, adapters, how)
+    subject = Subject(
+        folder.name,
+        folder.path,
+        base,
+        result,
+        config,
+        weights,
+        adapters,
+        plan,
+        stored,
+        tokenizer,
+        template,
+        contract,
+        card,
+    )
+    return subject, recipe
+
+
+def _result(folder: RunFolder, recipe: Recipe, manifest: Manifest) -> Path:
+    result = folder / ("model" if recipe.is_full else "adapter")
+    if not result.is_dir():
+        raise RunError(
+            f"{folder.name} has no result yet (status: {manifest.status}). "
+            f"Continue it with: luthier train --resume {folder.typed}"
+        )
+    return result
+
+
+def local_folder(source: ModelSource) -> Path:
+    """The folder of a model's files on this machine.
+
+    Raises:
+        ModelError: A hub model that is not in the cache.
+    """
+    if Path(source.location).is_dir():
+        return Path(source.location)
+    snapshot = cached_snapshot(source.location)
+    if snapshot is None:
+        raise ModelError(f"{source.location} is not on this machine. Fetch it with: luthier models fetch {source.name}")
+    return snapshot
+
+
+def _stored_dtype(weights: WeightFiles) -> torch.dtype:
+    """The number format of most of the weights."""
+    sizes: dict[torch.dtype, int] = {}
+    for tensor in weights:
+        if tensor.dtype.is_floating_point:
+            sizes[tensor.dtype] = sizes.get(tensor.dtype, 0) + tensor.num_bytes
+    assert set(sizes) <= set(DTYPES.values())
+    return max(sizes, key=lambda each: sizes[each])
+
+
+def _other_adapters(
+    others: Sequence[OtherRun], folder: RunFolder, recipe: Recipe, contract: InferenceContract
+) -> list[PeftFolder]:
+    found: list[PeftFolder] = []
+    for other in others:
+        other_folder, other_recipe = open_run(Path(other.run))
+        if other_recipe.is_full:
+            raise InputError(
+                f"{other_folder.name} trained all parameters, so it has no adapter that could be merged too."
+            )
+        if other_recipe.model.name != recipe.model.name:
+            raise InputError(
+                f"{other_folder.name} was trained on {other_recipe.model.name}, {folder.name} on {recipe.model.name}: adapters "
+                "can only be merged on the base that both were trained on."
+            )
+        result = _result(other_folder, other_recipe, Manifest.load(other_folder))
+        if InferenceContract.load(result).tokenizer_fingerprint != contract.tokenizer_fingerprint:
+            raise InputError(f"{other_folder.name} was trained with another tokenizer than {folder.name}.")
+        found.append(read_peft_folder(result))
+    return found
+
+
+def _card_facts(
+    folder: RunFolder,
+    manifest: Manifest,
+    recipe: Recipe,
+    base: ModelSource,
+    adapters: Sequence[PeftFolder],
+    combination: Combination | None,
+) -> dict[str, Any]:
+    licence = _licence(base.name)
+    kinds = " + ".join(adapter.kind for adapter in adapters) or "all parameters"
+    summary = f"{base.name}, tuned by the run {folder.name} ({manifest.method}, {kinds})."
+    if combination is not None:
+        summary += f" Adapters of {len(adapters)} runs, combined: {combination.describe()}."
+    losses = [
+        f"{words} {value:.4f}"
+        for key, words in (("train_loss", "training loss"), ("validation_loss", "validation loss"))
+        if isinstance(value := manifest.summary.get(key), int | float)
+    ]
+    verdict = manifest.verdict or manifest.status
+    limits = [*base.notes, *manifest.summary.get("notes", [])]
+    limits.append("It was tested on this run's data and tasks alone; what it does elsewhere was not measured.")
+    if verdict != "verified":
+        failed = [check.name for check in folder.checks() if not check.passed]
+        limits.append(f"The run is not verified; failed checks: {', '.join(failed) or 'none recorded'}.")
+    precision = getattr(recipe.precision, "base", None) or getattr(recipe.precision, "weights", None)
+    if precision in ("nf4", "int8"):
+        limits.append(
+            f"It was trained beside a base in {precision}; here the adapter stands beside the base's own weights."
+        )
+    return {
+        "summary": summary,
+        "data": _data_words(folder),
+        "training": f"{manifest.step} steps; result of step {manifest.result_step}; "
+        + ", ".join(losses or ["no losses"])
+        + f"; verdict: {verdict}. Luthier {manifest.luthier_version}. The recipe:\n\n```yaml\n{_recipe_text(folder)}\n```",
+        "evaluation": _evaluation_words(manifest),
+        "limits": list(dict.fromkeys(limits)),
+        "licence": licence,
+        "licence_words": f"The base model's licence: {licence}. It holds for what was made of it; read it before you share this."
+        if licence
+        else f"The licence of {base.name} is not known here: it holds for this model too, so read it before you share this.",
+    }
+
+
+def _licence(name: str) -> str | None:
+    if name.lower() in BUILTIN:
+        return BUILTIN[name.lower()].licence
+    row = find_in_catalogue(name)
+    return None if row is None else row.licence
+
+
+def _recipe_text(folder: RunFolder) -> str:
+    given = folder / "recipe.yaml"
+    path = given if given.is_file() else folder / "recipe.resolved.yaml"
+    return path.read_text(encoding="utf-8").rstrip()
+
+
+def _data_words(folder: RunFolder) -> str:
+    report = folder.read_json("data.json") or {}
+    files = [
+        f"- `{Path(file['path']).name}`: {file['num_rows']} rows, sha256 `{str(file['sha256'])[:16]}`"
+        for file in (*report.get("files", []), *report.get("validation_files", []))
+    ]
+    side = report.get("train", {})
+    total = f"{side.get('num_rows', '?')} rows were learnt from, {side.get('num_supervised_tokens', '?')} tokens of answers."
+    return "\n".join([*files, "", total])
+
+
+def _evaluation_words(manifest: Manifest) -> str:
+    known = {"train_loss", "validation_loss", "notes", "compute", "device", "trained_parameters"}
+    lines: list[str] = []
+    for key, value in manifest.summary.items():
+        if key not in known and isinstance(value, dict):
+            figures = {k: v for k, v in value.items() if isinstance(v, int | float)}
+            lines.append(f"- {key.replace('_', ' ')}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
+    return "\n".join(lines)
+
+
+def read_probes(
+    folder: RunFolder, recipe: Recipe, template: ChatTemplate, reporter: Reporter
+) -> tuple[list[ProbeRow], list[Conversation]]:
+    """Held-out rows for the comparison of predictions, and conversations for that of tokens.
+
+    Where the data are no longer there, the rows that the run kept for looking at take their place, and that is said.
+    """
+    try:
+        items = _held_out(folder, recipe)
+    except DataError as error:
+        reporter.say(
+            f"The run's data cannot be read again ({str(error).splitlines()[0]}), so the rows of token_view.json are used, "
+            "and the test of tokens is left out.",
+            "warning",
+        )
+        return _kept_rows(folder), []
+    assert recipe.train.seed is not None
+    order = random.Random(recipe.train.seed).sample(range(len(items)), len(items))
+    rows: list[ProbeRow] = []
+    size = 0
+    for item in (items[i] for i in order):
+        views = template.encode_rows([item]) if isinstance(item, Conversation | Document) else []
+        if not views or isinstance(views[0], DataError):
+            continue
+        view = views[0][-1]
+        size += min(len(view.ids), MOST_TOKENS)
+        if rows and size > PROBE_TOKENS:
+            break
+        rows.append(ProbeRow(tuple(view.ids.tolist()), tuple(view.trained.tolist())))
+        if len(rows) == PROBE_ROWS:
+            break
+    talks = [items[i] for i in order if isinstance(items[i], Conversation)]
+    plain = [c for c in talks if isinstance(c, Conversation) and not template.special_tokens_in_content(c)]
+    return rows, plain[:TOKEN_CONVERSATIONS]
+
+
+def _held_out(folder: RunFolder, recipe: Recipe) -> list[Any]:
+    """The validation rows; training rows where a run has none."""
+    record = folder.read_json("data.json") or {}
+    expected = {str(f["path"]): str(f["sha256"]) for key in ("files", "validation_files") for f in record.get(key, [])}
+    data = recipe.data
+    if data.validation:
+        files: list[str | Path] = list(find_files(data.validation))
+        return list(read_files(files, data.format, data.columns, None, expected).items)
+    files = list(find_files(data.train))
+    items: list[Any] = list(read_files(files, data.format, data.columns, data.limit, expected).items)
+    assert recipe.train.seed is not None
+    held_out = split(items, data.validation_fraction, recipe.train.seed).validation if data.validation_fraction else []
+    return [items[row] for row in held_out] or items
+
+
+def _kept_rows(folder: RunFolder) -> list[ProbeRow]:
+    rows = folder.read_json("token_view.json") or []
+    return [ProbeRow(tuple(r["ids"]), tuple(bool(t) for t in r["trained"])) for r in rows]
