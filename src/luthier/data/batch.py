@@ -9,12 +9,16 @@ one prompt are two segments with the prompt as their parent, so the prompt is co
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from luthier.data.example import Part
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,8 @@ class Batch:
         segments: Which token belongs to which document.
         targets: What is learnt; see `TargetTable`.
         rows: For each segment the row of the data set that it ends; -1 for shared prefixes and fillers.
+        parts: For each segment what it is among the answers of its row; empty means `Part.TEXT` for all.
+        reference_N: For each segment the log-probability of its targets under the reference model; NaN where it is not known.
     """
 
     input_ids_T: Tensor
@@ -94,6 +100,8 @@ class Batch:
     segments: SegmentTable
     targets: TargetTable
     rows: tuple[int, ...]
+    parts: tuple[Part, ...] = ()
+    reference_N: Tensor | None = None
 
     @property
     def num_tokens(self) -> int:
@@ -126,6 +134,36 @@ class Batch:
             input_ids_T=self.input_ids_T.to(device, non_blocking=True),
             position_ids_T=self.position_ids_T.to(device, non_blocking=True),
             targets=TargetTable(*(t.to(device, non_blocking=True) for t in self.targets)),
+            reference_N=None if self.reference_N is None else self.reference_N.to(device, non_blocking=True),
+        )
+
+    def segments_of(self, part: Part) -> list[int]:
+        """Indices of the segments that are this part."""
+        return [index for index, own in enumerate(self.parts) if own == part]
+
+    def only(self, parts: Container[Part]) -> Batch:
+        """The batch without the answers that are not among `parts`; prompts stay. For batches on the CPU."""
+        kept = [i for i, part in enumerate(self.parts) if part == Part.TEXT or part in parts]
+        table = self.segments
+        lengths = tuple(table.lengths[i] for i in kept)
+        new_index = torch.full((len(table.lengths),), -1, dtype=torch.int64)
+        new_index[kept] = torch.arange(len(kept))
+        keeps_T = torch.repeat_interleave(new_index >= 0, torch.tensor(table.lengths))
+        new_position_T = torch.cumsum(keeps_T, 0) - 1
+        keeps_S = new_index[self.targets.segments_S] >= 0
+        ids_S, positions_S, weights_S, segments_S = (t[keeps_S] for t in self.targets)
+        return Batch(
+            input_ids_T=self.input_ids_T[keeps_T],
+            position_ids_T=self.position_ids_T[keeps_T],
+            segments=SegmentTable(
+                starts=tuple(accumulate(lengths, initial=0))[:-1],
+                lengths=lengths,
+                parents=tuple(-1 if table.parents[i] < 0 else int(new_index[table.parents[i]]) for i in kept),
+            ),
+            targets=TargetTable(ids_S, new_position_T[positions_S], weights_S, new_index[segments_S]),
+            rows=tuple(self.rows[i] for i in kept),
+            parts=tuple(self.parts[i] for i in kept),
+            reference_N=None if self.reference_N is None else self.reference_N[kept],
         )
 
     def without_weight(self) -> Batch:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from luthier.data.batch import Batch, SegmentTable, TargetTable
-from luthier.data.example import Example
+from luthier.data.example import Example, Part
 
 
 def collate(examples: Sequence[Example]) -> Batch:
@@ -23,6 +23,8 @@ def collate(examples: Sequence[Example]) -> Batch:
     parents: list[int] = []
     context: list[int] = []
     rows: list[int] = []
+    parts: list[Part] = []
+    references: list[float] = []
     ids, positions, target_ids, target_positions, target_weights, target_segments = [], [], [], [], [], []
     position = 0
     for example in examples:
@@ -48,6 +50,8 @@ def collate(examples: Sequence[Example]) -> Batch:
             parents.append(parent)
             context.append(before)
             rows.append(example.row if segment.row is None else segment.row)
+            parts.append(segment.part)
+            references.append(segment.reference)
             position += length
     return Batch(
         input_ids_T=_tensor(ids, torch.int64),
@@ -60,6 +64,8 @@ def collate(examples: Sequence[Example]) -> Batch:
             segments_S=_tensor(target_segments, torch.int64),
         ),
         rows=tuple(rows),
+        parts=tuple(parts),
+        reference_N=torch.tensor(references),
     )
 
 

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+class Part(IntEnum):
+    """What a segment is to an objective that compares or judges answers."""
+
+    TEXT = 0
+    """Context, or all of a row that is simply learnt."""
+    CHOSEN = 1
+    REJECTED = 2
+    GOOD = 3
+    BAD = 4
+    MISMATCHED = 5
+    """An answer to another prompt: how far the policy has moved where nothing pulls at it (KTO's reference point)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,12 +33,16 @@ class Segment:
         parent: Index of another segment of the same example, or -1.
         row: The row this segment ends, where rows were merged into one example (-1: a prefix that several rows share);
             None: the example's own.
+        part: What it is among the answers of its row.
+        reference: Log-probability of its weighted tokens under the reference model, in nats; NaN where it is not known.
     """
 
     ids: NDArray[np.int32]
     weights: NDArray[np.float32]
     parent: int = -1
     row: int | None = None
+    part: Part = Part.TEXT
+    reference: float = math.nan
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +51,8 @@ class Example:
 
     Attributes:
         row: Index of the row in the data set it was read from (stable under shuffling and splitting).
-        segments: Parents before children. An instruction-tuning row has one.
+        segments: Parents before children. An instruction-tuning row has one; a preference pair has its prompt
+            and, continuing it, two answers.
     """
 
     row: int

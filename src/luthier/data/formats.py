@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from luthier.data.layouts import LAYOUTS, TEXT_COLUMNS, Values, document_text
 from luthier.data.messages import BadRowError
@@ -22,6 +22,7 @@ from luthier.errors import DataError
 from luthier.types import Conversation, Document, Finding
 
 Item = Conversation | Document
+T = TypeVar("T")
 
 MOST_MESSAGES = 100_000
 """Most messages in a conversation: no model has so long a memory, so such a row is a mistake."""
@@ -40,10 +41,10 @@ class RowFormat(NamedTuple):
     unused: tuple[str, ...]
 
 
-class Converted(NamedTuple):
+class Converted(NamedTuple, Generic[T]):
     """Rows that fit, and one error finding for each row that does not."""
 
-    items: list[Item]
+    items: list[T]
     problems: list[Finding]
 
 
@@ -168,13 +169,18 @@ def classified_columns(values: Values) -> tuple[str, str] | None:
     return (text, label) if text and label else None
 
 
-def convert(rows: Sequence[Row], row_format: RowFormat) -> Converted:
+def convert(rows: Sequence[Row], row_format: RowFormat) -> Converted[Item]:
     """Convert every row; those that do not fit come back as findings with their place and reason."""
-    items: list[Item] = []
+    return convert_with(rows, row_format.to_item)
+
+
+def convert_with(rows: Sequence[Row], to_item: Callable[[Row], T]) -> Converted[T]:
+    """As `convert`, for rows of any kind."""
+    items: list[T] = []
     problems: list[Finding] = []
     for row in rows:
         try:
-            items.append(row_format.to_item(row))
+            items.append(to_item(row))
         except BadRowError as bad:
             problems.append(
                 Finding(
@@ -302,13 +308,15 @@ def _other_words(file: str, kind: str, found: Sequence[str]) -> str:
             f", or data.columns: {{prompt: {prompt}, completion: {better}}} where both are texts" if prompt else ""
         )
         return (
-            f"{file}: the rows are preference pairs (a chosen and a rejected answer), for objectives that compare. {columns}\n"
+            f"{file}: the rows are preference pairs (a chosen and a rejected answer). {columns}\n"
+            "objective.name: dpo, orpo, simpo or cpo learn from them as they are. "
             f"To imitate the chosen answers: luthier data convert {file} OUT.jsonl --to messages --allow-loss{mapping}."
         )
     if kind == "kto":
         return (
             f"{file}: the rows are answers labelled good or bad (KTO's layout): learning them all would imitate the bad ones "
-            f"too. {columns}\nTo imitate the good ones: luthier data convert {file} OUT.jsonl --to messages --allow-loss. "
+            f"too. {columns}\nobjective.name: kto learns from them as they are. "
+            f"To imitate the good ones: luthier data convert {file} OUT.jsonl --to messages --allow-loss. "
             "If the label means something else, name the layout: data.format."
         )
     text = next(name for name in _CLASSIFIED_COLUMNS if name in found)

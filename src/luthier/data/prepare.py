@@ -18,21 +18,26 @@ import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from luthier.data import cache, findings
+from luthier.data.answers import JudgedItem, compared, imitated, tokenize_answers
 from luthier.data.find_files import find_files
-from luthier.data.formats import convert, recognise
+from luthier.data.formats import convert_with
 from luthier.data.length_bins import length_histogram
+from luthier.data.lint import conflicting_preferences, identical_pair, length_bias
+from luthier.data.lint.rule import look
 from luthier.data.report import DataReport, DroppedRow, FileReport, SideReport, list_rows
+from luthier.data.row_kinds import AnyRow, RowKind, recognise_as
 from luthier.data.sources import hash_source, read_rows
 from luthier.data.split import Split, group_rows, split
 from luthier.data.tokenize import Item, Overlong, Renderer, Tokenized, TokenizedSet, tokenize
 from luthier.data.tokenizer_check import tokenizer_fingerprint
 from luthier.errors import DataError
 from luthier.reporter import Reporter, Silent
-from luthier.types import Finding
+from luthier.types import Conversation, Document, Finding
 from luthier.units import format_count, format_share
 
 DataFile = str | Path
 _SILENT = Silent()
+_RULES_OF_PAIRS = (identical_pair.RULE, conflicting_preferences.RULE, length_bias.RULE)
 
 
 class Template(Renderer, findings.Template, Protocol):
@@ -52,7 +57,7 @@ class Template(Renderer, findings.Template, Protocol):
 class ReadFiles(NamedTuple):
     """Converted rows of several files, in order."""
 
-    items: list[Item]
+    items: list[AnyRow]
     reports: tuple[FileReport, ...]
     findings: tuple[Finding, ...]
 
@@ -66,11 +71,14 @@ class _Reading:
     format: str
     columns: Mapping[str, str]
     limit: int | None
+    rows: RowKind
 
     def read(self, expected: Mapping[str, str] | None = None) -> tuple[ReadFiles, ReadFiles]:
         """Both lists of files; `expected` maps files to the SHA-256 that they must have."""
         sides = (self.train_files, self.validation_files)
-        train, validation = (read_files(files, self.format, self.columns, self.limit, expected) for files in sides)
+        train, validation = (
+            read_files(files, self.format, self.columns, self.limit, expected, rows=self.rows) for files in sides
+        )
         return train, validation
 
 
@@ -90,7 +98,7 @@ class PreparedData:
     _reading: _Reading
 
     @cached_property
-    def items(self) -> list[Item]:
+    def items(self) -> list[AnyRow]:
         """All rows by their number, dropped ones too; read again from the files when first asked for.
 
         Raises:
@@ -102,16 +110,16 @@ class PreparedData:
 
     @property
     def train_conversations(self) -> list[Item]:
-        """The rows that `train` was made from, in its order; once each."""
+        """The rows that `train` was made from, in its order, once each; of pairs the chosen answers."""
         return self._items_of(self.train)
 
     @property
     def validation_conversations(self) -> list[Item]:
-        """The rows that `validation` was made from, in its order; once each."""
+        """The rows that `validation` was made from, in its order, once each; of pairs the chosen answers."""
         return self._items_of(self.validation)
 
     def _items_of(self, tokens: TokenizedSet) -> list[Item]:
-        return [self.items[row] for row in dict.fromkeys(tokens.rows.tolist())]
+        return [imitated(self.items[row]) for row in dict.fromkeys(tokens.rows.tolist())]
 
 
 def prepare(
@@ -127,6 +135,8 @@ def prepare(
     max_length: int | None = None,
     overlong: Overlong = "drop",
     limit: int | None = None,
+    rows: RowKind = "conversations",
+    overlap_tokens: int = 1,
     use_cache: bool = True,
     reporter: Reporter = _SILENT,
 ) -> PreparedData:
@@ -144,6 +154,8 @@ def prepare(
         max_length: Most tokens in an example; None for `model_max_length`.
         overlong: What happens to longer conversations; longer documents are cut into chunks.
         limit: Use only that many first rows, of the training files together and of the validation files together.
+        rows: Kind of rows that the objective learns from; files of another kind are refused.
+        overlap_tokens: Tokens that a later piece of a document repeats of the one before, as context.
         use_cache: Look for the tokens in the cache, and keep them there.
         reporter: Told what happens.
 
@@ -156,15 +168,20 @@ def prepare(
     if max_length is not None and max_length > model_max_length:
         raise DataError(f"data.max_length is {max_length} tokens, the model was built for {model_max_length}; lower it")
     most_tokens = max_length or model_max_length
-    reading = _Reading(tuple(train_files), tuple(validation_files), format, columns or {}, limit)
-    parts = _key_parts(reading, template, fraction, seed, most_tokens, overlong) if use_cache else {}
+    if overlap_tokens >= most_tokens:
+        raise DataError(
+            f"pieces of {most_tokens} tokens cannot repeat {overlap_tokens} tokens of the piece before; lower it"
+        )
+    reading = _Reading(tuple(train_files), tuple(validation_files), format, columns or {}, limit, rows)
+    fitting = _Fitting(most_tokens, overlong, overlap_tokens)
+    parts = _key_parts(reading, template, fraction, seed, fitting) if use_cache else {}
     key = cache.cache_key(parts) if use_cache else ""
     if use_cache and (found := _find(key, reporter)):
         entry, items = found._replace(report=replace(found.report, cache_hit=True)), None
     else:
         expected = dict(parts["files"]) if use_cache else None
         entry, items = _read_and_tokenize(
-            reading, template, fraction, seed, most_tokens, overlong, reporter, key=key, expected=expected
+            reading, template, fraction, seed, fitting, reporter, key=key, expected=expected
         )
         if use_cache:
             _keep(key, parts, entry, reporter)
@@ -180,20 +197,19 @@ def _read_and_tokenize(
     template: Template,
     fraction: float,
     seed: int,
-    most_tokens: int,
-    overlong: Overlong,
+    fitting: _Fitting,
     reporter: Reporter,
     *,
     key: str,
     expected: Mapping[str, str] | None,
-) -> tuple[cache.Entry, list[Item]]:
+) -> tuple[cache.Entry, list[AnyRow]]:
     """What the cache would have held, and all rows."""
     train, validation = reading.read(expected)
     sides = _split(train, validation, fraction, seed)
     items = train.items + validation.items
-    tokenized = _tokenize_sides(items, sides, template, most_tokens, overlong, reporter)
-    _require_examples(tokenized[0], most_tokens)
-    report = _report(train, validation, sides, tokenized, most_tokens, key, fraction, template)
+    tokenized = _tokenize_sides(items, sides, template, fitting, reporter)
+    _require_examples(tokenized[0], fitting.most_tokens)
+    report = _report(train, validation, sides, tokenized, fitting.most_tokens, key, fraction, template)
     return cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report), items
 
 
@@ -203,14 +219,16 @@ def read_files(
     columns: Mapping[str, str] | None = None,
     limit: int | None = None,
     expected: Mapping[str, str] | None = None,
+    *,
+    rows: RowKind = "conversations",
 ) -> ReadFiles:
     """Read and convert files; the layout is recognised for each file on its own.
 
     Raises:
-        DataError: A file cannot be read, its columns fit no layout, rows do not fit (all counted, ten listed), or the file
-            changed while it was read, or since `expected` was computed.
+        DataError: A file cannot be read, its columns fit no layout, or none of the kind of rows that is needed, rows do not fit
+            (all counted, ten listed), or the file changed while it was read, or since `expected` was computed.
     """
-    items: list[Item] = []
+    items: list[AnyRow] = []
     reports: list[FileReport] = []
     findings: list[Finding] = []
     bad: list[DroppedRow] = []
@@ -219,22 +237,22 @@ def read_files(
         if left == 0:
             break
         before = hash_source(file)
-        rows = list(islice(read_rows(file), left))
+        read = list(islice(read_rows(file), left))
         if hash_source(file) != before:
             raise DataError(f"{file} changed while it was read; wait until whatever writes it is done")
         if expected is not None and expected.get(str(file), before) != before:
             raise DataError(f"{file} has changed since its rows were tokenised; start again")
-        row_format = recognise(rows, format, columns)
-        converted = convert(rows, row_format)
+        row_format = recognise_as(rows, read, format, columns)
+        converted = convert_with(read, row_format.to_item)
         items += converted.items
         bad += [DroppedRow(problem.rows[0], problem.message) for problem in converted.problems]
-        reports.append(FileReport(str(file), before, len(rows), row_format.name, row_format.why))
+        reports.append(FileReport(str(file), before, len(read), row_format.name, row_format.why))
         if row_format.unused:
             findings.append(
                 Finding(
                     "columns_not_used",
                     "note",
-                    (rows[0].source,),
+                    (read[0].source,),
                     f"{file} was read as {row_format.name}; not used: {', '.join(row_format.unused)}.",
                     "Check that nothing you want to be learnt stands there; map columns with data.columns.",
                 )
@@ -245,9 +263,15 @@ def read_files(
     return ReadFiles(items, tuple(reports), tuple(findings))
 
 
-def _key_parts(
-    reading: _Reading, template: Template, fraction: float, seed: int, most_tokens: int, overlong: Overlong
-) -> dict[str, Any]:
+class _Fitting(NamedTuple):
+    """What happens to rows that are too long."""
+
+    most_tokens: int
+    overlong: Overlong
+    overlap_tokens: int
+
+
+def _key_parts(reading: _Reading, template: Template, fraction: float, seed: int, fitting: _Fitting) -> dict[str, Any]:
     files = [(str(file), hash_source(file)) for file in (*reading.train_files, *reading.validation_files)]
     return {
         "files": files,
@@ -259,8 +283,10 @@ def _key_parts(
         "template": template.fingerprint,
         "fraction": 0.0 if reading.validation_files else fraction,
         "seed": seed,
-        "max_length": most_tokens,
-        "overlong": overlong,
+        "max_length": fitting.most_tokens,
+        "overlong": fitting.overlong,
+        "overlap": fitting.overlap_tokens,
+        "rows": reading.rows,
     }
 
 
@@ -287,8 +313,8 @@ def _keep(key: str, parts: Mapping[str, Any], entry: cache.Entry, reporter: Repo
 def _split(train: ReadFiles, validation: ReadFiles, fraction: float, seed: int) -> Split:
     """Row numbers of both sides; with files for validation nothing is split off."""
     if not validation.items:
-        return split(train.items, fraction, seed)
-    groups = group_rows(train.items + validation.items)
+        return split([compared(item) for item in train.items], fraction, seed)
+    groups = group_rows([compared(item) for item in train.items + validation.items])
     numbers = list(range(len(groups)))
     return Split(
         numbers[: len(train.items)],
@@ -299,22 +325,45 @@ def _split(train: ReadFiles, validation: ReadFiles, fraction: float, seed: int) 
 
 
 def _tokenize_sides(
-    items: list[Item], sides: Split, template: Template, most_tokens: int, overlong: Overlong, reporter: Reporter
+    items: list[AnyRow], sides: Split, template: Template, fitting: _Fitting, reporter: Reporter
 ) -> list[Tokenized]:
     """Training and validation; what is wrong with either is said together."""
     tokenized: list[Tokenized] = []
     problems: list[str] = []
     for what, rows in (("training rows", sides.train), ("validation rows", sides.validation)):
-        numbered = [(row, items[row]) for row in rows]
         try:
-            tokenized.append(
-                tokenize(numbered, template, max_length=most_tokens, overlong=overlong, reporter=reporter, what=what)
-            )
+            tokenized.append(_tokenize_side([(row, items[row]) for row in rows], template, fitting, reporter, what))
         except DataError as error:
             problems.append(str(error))
     if problems:
         raise DataError("\n".join(problems))
     return tokenized
+
+
+def _tokenize_side(
+    rows: Sequence[tuple[int, AnyRow]], template: Template, fitting: _Fitting, reporter: Reporter, what: str
+) -> Tokenized:
+    most_tokens, overlong, overlap_tokens = fitting
+    judged: list[tuple[int, JudgedItem]] = []
+    spoken: list[tuple[int, Item]] = []
+    for row, item in rows:
+        if isinstance(item, Conversation | Document):
+            spoken.append((row, item))
+        else:
+            judged.append((row, item))
+    if judged:  # the rows of a side are all of one kind
+        return tokenize_answers(
+            judged, template, max_length=most_tokens, overlong=overlong, reporter=reporter, what=what
+        )
+    return tokenize(
+        spoken,
+        template,
+        max_length=most_tokens,
+        overlong=overlong,
+        reporter=reporter,
+        what=what,
+        overlap_tokens=overlap_tokens,
+    )
 
 
 def _require_examples(train: Tokenized, most_tokens: int) -> None:
@@ -338,12 +387,14 @@ def _report(
     fraction: float,
     template: Template,
 ) -> DataReport:
-    found = [*train.findings, *validation.findings, *findings.look_at_rows(train.items)]
+    found = [*train.findings, *validation.findings, *look(_RULES_OF_PAIRS, train.items)]
+    found += findings.look_at_rows(train.items)  # type: ignore[arg-type]  # its rules look at rows of every kind
     num_rewritten = sum(side.num_rewritten_rows for side in tokenized)
-    found += findings.look_at_rendering([*train.items, *validation.items], template, num_rewritten)
+    spoken = [imitated(item) for item in (*train.items, *validation.items)]
+    found += findings.look_at_rendering(spoken, template, num_rewritten)
     found += findings.look_at_split(
-        train.items,
-        validation.items,
+        [compared(item) for item in train.items],
+        [compared(item) for item in validation.items],
         fraction,
         num_train=len(tokenized[0].tokens),
         num_validation=len(tokenized[1].tokens),

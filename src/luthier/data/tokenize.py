@@ -2,8 +2,8 @@
 
 What happens to rows that are too long is decided here and counted here; nothing is cut without appearing in the result.
 
-* A **document** is cut into consecutive chunks. Each later chunk begins with the last token of the one before, as context
-  alone, so that every token but the very first is learnt exactly once.
+* A **document** is cut into consecutive pieces. Each later piece begins with the last token of the one before (or with more of
+  them, where that is asked for), as context alone, so that every token but the very first is learnt exactly once.
 * A **conversation** gives one example, or several where the template rewrites earlier turns (Qwen 3 and R1 drop their
   thinking): each turn is learnt in the form in which it is generated. If one of them is too long, the row is dropped by
   name, truncated from the right (the answer tokens that are lost are counted; a row of which nothing trained is left is
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from luthier.data.example import Example, Segment
+from luthier.data.example import Example, Part, Segment
 from luthier.data.report import DroppedRow, list_rows
 from luthier.errors import DataError
 from luthier.reporter import Reporter
@@ -42,6 +43,7 @@ _ARRAYS = {
     "parents": np.int32,
     "example_offsets": np.int64,
     "rows": np.int64,
+    "parts": np.int8,
 }
 _REPORT_EVERY_ROWS = 200
 """Also how many are tokenised at once: enough to keep all processor cores busy."""
@@ -84,6 +86,8 @@ class TokenizedSet:
         parents: Per segment the parent's index within its example, or -1.
         example_offsets: Where examples begin among the segments, and the end; [examples + 1].
         rows: Per example the index of its row; the chunks of one document share it, and so do the views of one conversation.
+        parts: Per segment what it is among the answers of its row (`example.Part`).
+        reference: Per segment the log-probability of its targets under the reference model; not part of what is saved.
     """
 
     ids: NDArray[np.int32]
@@ -92,6 +96,8 @@ class TokenizedSet:
     parents: NDArray[np.int32]
     example_offsets: NDArray[np.int64]
     rows: NDArray[np.int64]
+    parts: NDArray[np.int8]
+    reference: NDArray[np.float32] | None = None
 
     @classmethod
     def from_examples(cls, examples: Sequence[Example]) -> TokenizedSet:
@@ -104,6 +110,7 @@ class TokenizedSet:
             parents=np.array([s.parent for s in segments], np.int32),
             example_offsets=np.cumsum([0, *[len(e.segments) for e in examples]], dtype=np.int64),
             rows=np.array([e.row for e in examples], np.int64),
+            parts=np.array([s.part for s in segments], np.int8),
         )
 
     def __len__(self) -> int:
@@ -113,10 +120,21 @@ class TokenizedSet:
         if not -len(self) <= index < len(self):
             raise IndexError(f"example {index} of {len(self)}")
         index %= len(self)
+        first, end = int(self.example_offsets[index]), int(self.example_offsets[index + 1])
+        continued = set(self.parents[first:end].tolist())
         segments = []
-        for number in range(int(self.example_offsets[index]), int(self.example_offsets[index + 1])):
+        for number in range(first, end):
             own = slice(int(self.segment_offsets[number]), int(self.segment_offsets[number + 1]))
-            segments.append(Segment(self.ids[own], self.weights[own], int(self.parents[number])))
+            segments.append(
+                Segment(
+                    self.ids[own],
+                    self.weights[own],
+                    int(self.parents[number]),
+                    row=-1 if number - first in continued else None,
+                    part=Part(self.parts[number]),
+                    reference=math.nan if self.reference is None else float(self.reference[number]),
+                )
+            )
         return Example(int(self.rows[index]), tuple(segments))
 
     def __iter__(self) -> Iterator[Example]:
@@ -134,8 +152,20 @@ class TokenizedSet:
 
     @cached_property
     def num_targets(self) -> int:
-        """Learnt tokens of all examples."""
-        return int(np.count_nonzero(self.weights))
+        """Learnt tokens of all examples; answers to other prompts are scored, but not learnt."""
+        is_learnt = np.repeat(self.parts != Part.MISMATCHED, np.diff(self.segment_offsets))
+        return int(np.count_nonzero(self.weights[is_learnt]))
+
+    @cached_property
+    def contexts(self) -> NDArray[np.int64]:
+        """Per segment the number of tokens in its ancestors."""
+        lengths = np.diff(self.segment_offsets)
+        firsts = np.repeat(self.example_offsets[:-1], np.diff(self.example_offsets))
+        contexts = np.zeros(len(self.parents), np.int64)
+        for number in np.flatnonzero(self.parents >= 0).tolist():  # parents come first
+            parent = int(firsts[number] + self.parents[number])
+            contexts[number] = contexts[parent] + lengths[parent]
+        return contexts
 
     @cached_property
     def fingerprint(self) -> str:
@@ -143,6 +173,8 @@ class TokenizedSet:
         digest = hashlib.blake2b(digest_size=16)
         for name, kind in _ARRAYS.items():
             array = np.ascontiguousarray(getattr(self, name), kind)
+            if name == "parts" and not array.any():
+                continue  # rows that know no parts keep the names that they had before there were any
             digest.update(f"{name}:{len(array)};".encode())
             digest.update(array.data)
         return digest.hexdigest()
@@ -222,14 +254,18 @@ def tokenize(
     overlong: Overlong,
     reporter: Reporter,
     what: str = "rows",
+    overlap_tokens: int = 1,
 ) -> Tokenized:
     """Tokenise numbered rows; `what` they are called in messages ("training rows").
+
+    Args:
+        overlap_tokens: Tokens that a later piece of a document repeats of the one before, as context; at least 1.
 
     Raises:
         DataError: A row that the template refuses, a row with no learnt token, or, with ``overlong="error"``, a longer row.
             All such rows are counted and the first ten are listed.
     """
-    fitter = _Fitter(max_length, overlong)
+    fitter = _Fitter(max_length, overlong, overlap_tokens)
     refused: list[DroppedRow] = []
     for start in range(0, len(rows), _REPORT_EVERY_ROWS):
         reporter.progress(f"tokenize {what}", start, len(rows))
@@ -239,7 +275,7 @@ def tokenize(
             if isinstance(encoded, DataError):
                 refused.append(DroppedRow(source, str(encoded).removeprefix(f"{source}: ")))
                 continue
-            views = [_with_weights(view) for view in encoded]
+            views = [with_weights(view) for view in encoded]
             if any(view.weights.any() for view in views):
                 fitter.add(row, item, [view for view in views if view.weights.any()])
             else:
@@ -260,9 +296,10 @@ def tokenize(
 class _Fitter:
     """Takes rows one by one, makes those that are too long fit or drops them, and counts what that costs."""
 
-    def __init__(self, max_length: int, overlong: Overlong) -> None:
+    def __init__(self, max_length: int, overlong: Overlong, overlap_tokens: int) -> None:
         self.max_length = max_length
         self.overlong = overlong
+        self.overlap_tokens = overlap_tokens
         self.examples: list[Example] = []
         self.dropped: list[DroppedRow] = []
         self.longest_row_tokens = 0
@@ -278,7 +315,7 @@ class _Fitter:
             self._keep(row, views)
         elif isinstance(item, Document):
             for view in views:
-                self.examples += _chunks(row, view.ids, view.weights, self.max_length)
+                self.examples += _pieces(row, view, self.max_length, self.overlap_tokens)
             self.num_cut_documents += 1
         elif self.overlong == "truncate":
             self._truncate(row, item, views)
@@ -317,7 +354,8 @@ class _Fitter:
         )
 
 
-def _with_weights(rendered: TokensAndMask) -> Segment:
+def with_weights(rendered: TokensAndMask) -> Segment:
+    """Tokens as one segment, those that are learnt with weight 1."""
     weights = rendered.trained.astype(np.float32)
     weights[:1] = 0.0  # nothing comes before it that could predict it
     return Segment(rendered.ids.astype(np.int32, copy=False), weights)
@@ -327,8 +365,10 @@ def _source(row: int, item: Item) -> Source:
     return item.source or Source("row", row)
 
 
-def _chunks(row: int, ids: NDArray[np.int32], weights: NDArray[np.float32], max_length: int) -> Iterator[Example]:
-    for start in range(0, len(ids) - 1, max_length - 1):
+def _pieces(row: int, document: Segment, max_length: int, overlap_tokens: int) -> Iterator[Example]:
+    ids, weights = document.ids, document.weights
+    for start in range(0, len(ids) - overlap_tokens, max_length - overlap_tokens):
         own = weights[start : start + max_length].copy()
-        own[0] = 0.0
+        if start:
+            own[:overlap_tokens] = 0.0
         yield Example(row, (Segment(ids[start : start + max_length], own),))

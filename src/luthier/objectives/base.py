@@ -7,13 +7,15 @@ batch 8 × accumulation 1, 1 × 8 and two ranks the same step, to rounding.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from luthier.data.batch import Batch
+from luthier.data.row_kinds import RowKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +72,17 @@ class LossOutput:
 class Objective(Protocol):
     """The mathematics of a training method.
 
-    `weights` must not need the model: the loop asks it for the whole step before the first forward pass.
+    `weights` must not need the model: the loop asks it for the whole step before the first forward pass. A unit that only
+    metrics are divided by may weigh nothing in a step: those metrics are left out.
+
+    Attributes:
+        needs: Kind of rows that it learns from.
+        unit: What its loss is, per what; for people.
     """
 
     name: str
+    needs: RowKind
+    unit: str
 
     def weights(self, batch: Batch) -> dict[str, float]:
         """Weight of the batch in each unit (tokens, pairs, sequences) that the terms are divided by."""
@@ -81,4 +90,33 @@ class Objective(Protocol):
 
     def loss(self, scorer: Scorer, batch: Batch) -> LossOutput:
         """Terms of one micro-batch, as sums."""
+        ...
+
+
+class Prepared(NamedTuple):
+    """An objective with what belongs to the whole step bound to it, and the micro-batches that it is to be given."""
+
+    objective: Objective
+    batches: Sequence[Batch]
+
+
+@runtime_checkable
+class StepObjective(Objective, Protocol):
+    """An objective that needs something of the whole step before its first micro-batch, such as KTO's reference point."""
+
+    def prepare(
+        self,
+        scorer: Scorer,
+        batches: Sequence[Batch],
+        total: Callable[[Mapping[str, float]], Mapping[str, float]],
+        device: torch.device,
+    ) -> Prepared:
+        """Called once per step, without gradient, on every rank; what it finds enters the micro-batches as constants.
+
+        Args:
+            scorer: The model.
+            batches: All micro-batches of this rank, on the CPU.
+            total: Sums numbers over all ranks.
+            device: Where the model is.
+        """
         ...

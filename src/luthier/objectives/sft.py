@@ -8,6 +8,7 @@ Both sums run over the whole optimiser step: here is the numerator of one micro-
 from __future__ import annotations
 
 from luthier.data.batch import Batch
+from luthier.data.row_kinds import RowKind
 from luthier.objectives.base import LossOutput, Scorer, Term, Want
 
 
@@ -15,6 +16,8 @@ class Sft:
     """Token-weighted negative log-likelihood."""
 
     name = "sft"
+    needs: RowKind = "conversations"
+    unit = "nats per token"
 
     def weights(self, batch: Batch) -> dict[str, float]:
         """Σ w_t in tokens."""

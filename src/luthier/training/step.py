@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from luthier.data.batch import Batch
 from luthier.errors import LuthierError
 from luthier.models.placement import Placement
-from luthier.objectives.base import LossOutput, Objective
+from luthier.objectives.base import LossOutput, Objective, Prepared, StepObjective, Term
 from luthier.training.loss_scale import LossScale
 from luthier.training.optim import MasterAdamW
 from luthier.training.ranks import Ranks
@@ -54,6 +54,17 @@ def total_weights(objective: Objective, batches: Sequence[Batch], ranks: Ranks) 
     return ranks.sum(totals)
 
 
+@torch.no_grad()
+def prepare_step(
+    model: nn.Module, objective: Objective, batches: Sequence[Batch], *, placement: Placement, ranks: Ranks
+) -> Prepared:
+    """What the objective needs of the whole step, and the micro-batches to go on with; most need nothing."""
+    if not isinstance(objective, StepObjective):
+        return Prepared(objective, batches)
+    with autocast(placement):
+        return objective.prepare(model, batches, lambda sums: ranks.sum(dict(sums)), placement.device)
+
+
 def normalised_loss(output: LossOutput, totals: Mapping[str, float]) -> Tensor:
     """Share of this micro-batch in the step's loss."""
     parts = [term.total / totals[term.unit] for term in output.terms.values()]
@@ -65,6 +76,12 @@ def autocast(placement: Placement) -> AbstractContextManager[None]:
     if not placement.autocast:
         return nullcontext()
     return torch.autocast(placement.device.type, dtype=torch.float16)  # type: ignore[return-value]
+
+
+def _shares(output: LossOutput, totals: Mapping[str, float]) -> dict[str, Tensor]:
+    """Share of this micro-batch in each term and metric, detached; a unit that weighs nothing in the step has none."""
+    named: list[tuple[str, Term]] = [*output.terms.items(), *output.metrics.items()]
+    return {name: term.total.detach() / totals[term.unit] for name, term in named if totals[term.unit] > 0}
 
 
 def accumulate_gradients(
@@ -82,8 +99,9 @@ def accumulate_gradients(
     Returns:
         Detached terms and metrics of this rank, normalised; still on the device, so that nothing waits for it here.
     """
+    objective, batches = prepare_step(model, objective, batches, placement=placement, ranks=ranks)
     totals = total_weights(objective, batches, ranks)
-    if any(weight <= 0 for weight in totals.values()):
+    if not any(weight > 0 for weight in totals.values()):
         raise LuthierError(f"A whole optimiser step has no weight ({totals}): none of its rows has a trained token.")
     logged: dict[str, Tensor] = {}
     for index, batch in enumerate(batches):
@@ -95,8 +113,7 @@ def accumulate_gradients(
             loss = normalised_loss(output, totals)
             (loss * (scale * ranks.world_size)).backward()
         optimizer.absorb_gradients()
-        for name, term in (*output.terms.items(), *output.metrics.items()):
-            value = term.total.detach() / totals[term.unit]
+        for name, value in _shares(output, totals).items():
             logged[name] = logged[name] + value if name in logged else value
         logged["loss"] = logged.get("loss", torch.zeros((), device=placement.device)) + loss.detach()
     return logged
@@ -131,18 +148,41 @@ def train_step(
     return StepResult(loss, values, update.grad_norm, update.applied, num_tokens, num_row_tokens, num_targets)
 
 
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What a validation measured.
+
+    Attributes:
+        loss: Sum of all terms, each divided by its unit's weight over all rows.
+        terms: The terms, and the objective's further metrics, divided likewise.
+    """
+
+    loss: float
+    terms: Mapping[str, float]
+
+
 @torch.no_grad()
-def validation_loss(
+def validate(
     model: nn.Module, objective: Objective, batches: Sequence[Batch], *, placement: Placement, ranks: Ranks
-) -> float:
-    """The objective's loss over all micro-batches, nothing stored."""
+) -> Validation:
+    """The objective's loss and metrics over all micro-batches, nothing stored."""
     was_training = model.training
     model.eval()
+    objective, batches = prepare_step(model, objective, batches, placement=placement, ranks=ranks)
     totals = total_weights(objective, batches, ranks)
-    total = torch.zeros((), dtype=torch.float64)
+    sums: dict[str, Tensor] = {"loss": torch.zeros((), dtype=torch.float64)}
     for batch in batches:
         with autocast(placement):
             output = objective.loss(model, batch.to(placement.device))
-        total += normalised_loss(output, totals).double().cpu()
+        for name, value in {"loss": normalised_loss(output, totals), **_shares(output, totals)}.items():
+            sums[name] = sums.get(name, torch.zeros((), dtype=torch.float64)) + value.double().cpu()
     model.train(was_training)
-    return ranks.sum({"loss": float(total)})["loss"]
+    values = ranks.sum({name: float(value) for name, value in sums.items()})
+    return Validation(values.pop("loss"), values)
+
+
+def validation_loss(
+    model: nn.Module, objective: Objective, batches: Sequence[Batch], *, placement: Placement, ranks: Ranks
+) -> float:
+    """As `validate`: the loss alone."""
+    return validate(model, objective, batches, placement=placement, ranks=ranks).loss
