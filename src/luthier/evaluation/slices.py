@@ -68,5 +68,6 @@ def _variances(members: Sequence[np.ndarray]) -> list[float]:
     within = sum(float(((group - group.mean()) ** 2).sum()) for group in members)
     freedom = sum(len(group) for group in members) - len(members)
     total = sum(len(group) for group in members)
-    pooled = within / freedom if freedom and within else 1.0 / (total + 1)
+    has_spread = any(np.ptp(group) > 0 for group in members)  # the sum of squares of equal values need not be 0
+    pooled = within / freedom if freedom and has_spread else 1.0 / (total + 1)
     return [pooled / len(group) for group in members]

@@ -37,3 +37,9 @@ def test_weights_and_rows_without_the_slice() -> None:
 def test_no_spread_at_all_is_not_certainty() -> None:
     found = slice_differences(SLICES, [0.0] * 10)["kind"]
     assert all(entry["low"] < 0 < entry["high"] for entry in found.values())
+
+
+def test_equal_scores_that_are_no_round_numbers_have_no_spread_either() -> None:
+    groups = slice_means([{"k": "a"}, {"k": "a"}, {"k": "b"}] * 5, [4 / 9] * 15)["k"]
+    assert all(entry["low"] < entry["shrunk"] < entry["high"] for entry in groups.values())
+    assert groups["a"]["shrunk"] == pytest.approx(4 / 9)
