@@ -33,7 +33,7 @@ def absolute_paths(data: dict[str, Any], base_of: Callable[[KeyPath], Path]) -> 
             values[key] = _absolute(found, base_of(at))
         elif isinstance(found, (list, tuple)):
             items = cast("list[Any]", found)
-            absolute = _absolute_task if (section, key) == ("evaluate", "tasks") else _absolute
+            absolute = _absolute_task if section == "evaluate" else _absolute
             values[key] = [
                 absolute(item, base_of((*at, index))) if isinstance(item, str) and is_path(item) else item
                 for index, item in enumerate(items)
@@ -75,6 +75,7 @@ PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
     ("model", "chat_template"): _is_template_file,
     ("model", "name"): _is_model_folder,
     ("evaluate", "tasks"): _is_task_file,
+    ("evaluate", "during"): _is_task_file,
 }
 
 

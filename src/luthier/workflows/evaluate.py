@@ -4,32 +4,52 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from luthier.demo.task import ShopSql
 from luthier.errors import DataError, InputError
 from luthier.evaluation.answer_cache import AnswerCache, CachedEngine
 from luthier.evaluation.contenders import TITLES, Contender, three_contenders
 from luthier.evaluation.correction import Corrected, correct, correction_sentence
+from luthier.evaluation.forgetting import Kept
 from luthier.evaluation.markdown import task_markdown
 from luthier.evaluation.overlap import TrainingIndex
+from luthier.evaluation.probes.leakage import Leakage
+from luthier.evaluation.probes.memorisation import Memorisation
+from luthier.evaluation.probes.protocol import Probe, RunRows
+from luthier.evaluation.probes.refusals import NAME as REFUSALS
+from luthier.evaluation.probes.refusals import refusals
 from luthier.evaluation.protocol import LikelihoodScorer, Task
 from luthier.evaluation.requirement import Requirement, Verdict, parse_requirement
 from luthier.evaluation.result import TaskResult, save_result
 from luthier.evaluation.run_task import run_task
 from luthier.evaluation.statistics.power import USUAL_DISCORDANCE, detectable_difference
+from luthier.evaluation.suite.general import PARTS
 from luthier.evaluation.tasks.file_task import load_layout, load_task_file
 from luthier.evaluation.tasks.layouts import LAYOUTS
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
-from luthier.runs.folder import RunFolder
+from luthier.workflows.forgetting import record_forgetting
+from luthier.workflows.general_suite import GENERAL
 from luthier.workflows.load_run import LoadedRun, load_run, open_run
-from luthier.workflows.training_rows import read_training_rows
+from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
 
-BUILT_IN_TASKS: dict[str, Callable[[], Task]] = {ShopSql.name: ShopSql}
+BUILT_IN_TASKS: dict[str, Callable[[], Task]] = {
+    ShopSql.name: ShopSql,
+    **PARTS,
+    REFUSALS: refusals,
+    # Probes show a task's face (name, metric, figures), and are asked by `measure`.
+    Memorisation.name: cast("Callable[[], Task]", Memorisation),
+    Leakage.name: cast("Callable[[], Task]", Leakage),
+}
+GROUPS: dict[str, tuple[str, ...]] = {
+    GENERAL: tuple(PARTS),
+    "safety": (REFUSALS, Memorisation.name, Leakage.name),
+}
+"""Names that stand for several tasks."""
 CACHE_FILE = "evaluation/cache/answers.jsonl"
 
 
@@ -42,6 +62,9 @@ class EvaluationResult:
         requirements: Whether each was met.
         num_cached: Answers that came from the cache.
         num_generated: Answers that were generated.
+        forgetting: The parts of the general suite, after against before.
+        is_forgetting_limited: Whether the recipe sets a limit to it.
+        probes: What the probes of the run's own rows found, by name, in a sentence.
     """
 
     run: Path
@@ -51,11 +74,15 @@ class EvaluationResult:
     requirements: tuple[Verdict, ...] = ()
     num_cached: int = 0
     num_generated: int = 0
+    forgetting: tuple[Kept, ...] = ()
+    is_forgetting_limited: bool = False
+    probes: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def passed(self) -> bool:
-        """Whether all requirements are met."""
-        return all(verdict.met for verdict in self.requirements)
+        """Whether all requirements are met, and nothing is forgotten that the recipe wants kept."""
+        has_forgotten = self.is_forgetting_limited and any(part.answer == "forgotten" for part in self.forgetting)
+        return all(verdict.met for verdict in self.requirements) and not has_forgotten
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for ``--json``: the summaries by the name of the task."""
@@ -65,6 +92,8 @@ class EvaluationResult:
             "tasks": {task.task: task.to_json() for task in self.tasks},
             "corrected": [each.to_json() for each in self.corrected],
             "requirements": [verdict.to_json() for verdict in self.requirements],
+            "forgetting": [part.to_json() for part in self.forgetting],
+            "probes": dict(self.probes),
             "passed": self.passed,
             "answers": {"cached": self.num_cached, "generated": self.num_generated},
         }
@@ -84,13 +113,13 @@ def evaluate(
 
     Args:
         run: Path of a finished run.
-        tasks: Built-in names, paths of task files, or layout:file; none: those of the run's recipe.
+        tasks: Built-in names, paths of task files, or layout:file; none: those of the run's recipe, or the general suite.
         requirements: Gates such as "sql.accuracy >= base + 0.2"; see `evaluation.requirement`.
         fresh: Generate all answers anew, also those that the run folder's cache has.
         reporter: Told of progress.
 
     Raises:
-        InputError: A task or requirement is unknown or wrong, or none was named; nothing was loaded.
+        InputError: A task or requirement is unknown or wrong; nothing was loaded.
         RunError: There is no such run, or it has no result.
     """
     began = time.perf_counter()
@@ -98,8 +127,9 @@ def evaluate(
     gates = [parse_requirement(text) for text in requirements]
     chosen = find_tasks(tasks)
     folder, recipe = open_run(run)
-    chosen = chosen or find_tasks(recipe.evaluate.tasks)
-    _refuse(folder, chosen, gates)
+    chosen = chosen or find_tasks(recipe.evaluate.tasks or [GENERAL])
+    for gate in gates:
+        gate.check_names(chosen)
     for task in chosen:
         reporter.say(power_sentence(task))
     reporter.stage("Load the run")
@@ -107,9 +137,14 @@ def evaluate(
     trained_on = _training_index(loaded, reporter)
     cache = AnswerCache(folder / CACHE_FILE, fresh=fresh)
     results: list[TaskResult] = []
+    probes: dict[str, str] = {}
     for task in chosen:
         reporter.stage(f"Evaluate {task.name}")
         contenders = _contenders(task, loaded, cache)
+        if isinstance(task, Probe):
+            probed, probes[task.name] = _probed(task, contenders, loaded, reporter)
+            results += [probed] if probed is not None else []
+            continue
         result = run_task(task, contenders, contract=loaded.contract, template=loaded.template, reporter=reporter)
         if trained_on is not None:
             result = replace(result, overlap=trained_on.overlap(task.rows()))
@@ -121,26 +156,52 @@ def evaluate(
     corrected = correct([(result.task, c) for result in results for c in result.comparisons()])
     if words := correction_sentence(corrected):
         reporter.say(words)
-    verdicts = [gate.judge({result.task: result for result in results}) for gate in gates]
-    for verdict in verdicts:
-        reporter.say(verdict.sentence(), "info" if verdict.met else "warning")
+    forgetting = record_forgetting(folder, results, recipe.evaluate.forgetting_tolerance, reporter)
+    verdicts = _judged(gates, results, probes, reporter)
     write_report(folder.path)
     seconds = time.perf_counter() - began
     return EvaluationResult(
-        folder.path, tuple(results), seconds, tuple(corrected), tuple(verdicts), cache.hits, cache.misses
+        folder.path,
+        tuple(results),
+        seconds,
+        tuple(corrected),
+        tuple(verdicts),
+        cache.hits,
+        cache.misses,
+        forgetting,
+        recipe.evaluate.forgetting_tolerance is not None,
+        probes,
     )
 
 
-def _refuse(folder: RunFolder, tasks: Sequence[Task], gates: Sequence[Requirement]) -> None:
-    """All that can be wrong before anything is loaded."""
-    if not tasks:
-        raise InputError(
-            f"The recipe of {folder.name} names no evaluate.tasks, so say what to measure: --task my_task.yaml "
-            f"(what stands in such a file: luthier evaluate --help), a built-in one: {', '.join(BUILT_IN_TASKS)}, or a known "
-            f"data set from your file, such as gsm8k:test.jsonl: {', '.join(LAYOUTS)}."
-        )
+def _judged(
+    gates: Sequence[Requirement], results: Sequence[TaskResult], probes: Mapping[str, str], reporter: Reporter
+) -> list[Verdict]:
+    by_name = {result.task: result for result in results}
     for gate in gates:
-        gate.check_names(tasks)
+        if gate.task not in by_name:  # a probe that had nothing to ask
+            raise InputError(f'--require "{gate.text}" cannot be judged. {probes[gate.task]}')
+    verdicts = [gate.judge(by_name) for gate in gates]
+    for verdict in verdicts:
+        reporter.say(verdict.sentence(), "info" if verdict.met else "warning")
+    return verdicts
+
+
+def _probed(
+    probe: Probe, contenders: Sequence[Contender], loaded: LoadedRun, reporter: Reporter
+) -> tuple[TaskResult | None, str]:
+    """Ask a probe with the run's own rows; what it found, and in words."""
+    try:
+        training, held_out = (read(loaded.folder, loaded.recipe) for read in (read_training_rows, read_held_out_rows))
+    except DataError as error:
+        words = f"{probe.name}: the training data cannot be read again, so there is nothing to ask: {error}"
+        reporter.say(words, "warning")
+        return None, words
+    found = probe.measure(RunRows(training, held_out, loaded.template), contenders, reporter)
+    reporter.say(found.sentence, "warning" if found.is_alarming else "info")
+    if found.result is not None:
+        save_result(loaded.folder, found.result, task_markdown(found.result))
+    return found.result, found.sentence
 
 
 def _contenders(task: Task, loaded: LoadedRun, cache: AnswerCache) -> list[Contender]:
@@ -191,6 +252,8 @@ def _tell(result: TaskResult, reporter: Reporter) -> None:
 def power_sentence(task: Task) -> str:
     """Before a run: what so many rows can show."""
     num_rows = len(task.rows())
+    if isinstance(task, Probe):
+        return f"{task.name}: asks with the run's own rows."
     if not task.scorer.is_share:
         return f"{task.name}: {num_rows} rows."
     least = detectable_difference(num_rows)
@@ -221,21 +284,21 @@ def find_task(name: str) -> Task:
     path = Path(name).expanduser()
     if path.suffix in (".yaml", ".yml"):
         return load_task_file(path)
-    near = difflib.get_close_matches(layout, [*BUILT_IN_TASKS, *LAYOUTS], n=1)
+    near = difflib.get_close_matches(layout, [*BUILT_IN_TASKS, *GROUPS, *LAYOUTS], n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     raise InputError(
-        f"There is no task '{name}'.{hint} Built-in tasks: {', '.join(BUILT_IN_TASKS)}. Known data sets, as NAME:FILE: "
-        f"{', '.join(LAYOUTS)}. A task of your own is a .yaml file: name, data, prompt, reference, scorer."
+        f"There is no task '{name}'.{hint} Built-in tasks: {', '.join([*GROUPS, *BUILT_IN_TASKS])}. Known data sets, as "
+        f"NAME:FILE: {', '.join(LAYOUTS)}. A task of your own is a .yaml file: name, data, prompt, reference, scorer."
     )
 
 
 def find_tasks(names_or_paths: Sequence[str]) -> list[Task]:
-    """Tasks by built-in name, path of a file, or layout:file.
+    """Tasks by built-in name, name of a group, path of a file, or layout:file.
 
     Raises:
         InputError: One does not exist or is wrong, or two have one name.
     """
-    tasks = [find_task(name) for name in names_or_paths]
+    tasks = [find_task(name) for given in names_or_paths for name in GROUPS.get(given, (given,))]
     names = [task.name for task in tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

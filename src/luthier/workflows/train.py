@@ -40,6 +40,7 @@ from luthier.workflows.before_training import BaseAnswers, check_data, preflight
 from luthier.workflows.check_recipe import require_inputs
 from luthier.workflows.evaluate import EvaluationResult, evaluate
 from luthier.workflows.finish import finish
+from luthier.workflows.general_suite import tasks_after_training
 from luthier.workflows.planned import bytes_before_model, planned_against_measured
 from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_failed
 from luthier.workflows.sample_answers import SampleAnswers
@@ -64,7 +65,7 @@ class TrainResult:
         result_step: Step whose weights the result holds.
         report: The page for people.
         checks: All checks of the run.
-        evaluation: Results of the recipe's tasks; None where it names none.
+        evaluation: Results of the recipe's tasks and of the general suite; None where there were none.
         stopped_early: Why the training ended before its last step; None where it did not.
         diagnosis: What the curves show.
     """
@@ -166,11 +167,15 @@ def resume(run: Path, *, reporter: Reporter | None = None) -> TrainResult:
 
 
 def _evaluated(result: TrainResult, recipe: Recipe, reporter: Reporter) -> TrainResult:
-    """Run the recipe's tasks on what was saved, as a later user of the run would load it."""
-    if not recipe.evaluate.tasks:
+    """Run the recipe's tasks on what was saved, as a later user of the run would load it; a check of theirs may fail the run."""
+    folder = RunFolder(result.run)
+    tasks = tasks_after_training(folder, recipe)
+    if not tasks:
         return result
     try:
-        return replace(result, evaluation=evaluate(result.run, reporter=reporter))
+        evaluation = evaluate(result.run, tasks=tasks, reporter=reporter)
+        verdict = Manifest.load(folder).verdict or result.verdict
+        return replace(result, evaluation=evaluation, verdict=verdict, checks=folder.checks())
     except (Interrupted, KeyboardInterrupt) as error:
         number = error.signal_number if isinstance(error, Interrupted) else signal.SIGINT
         words = f"The run is finished ({result.verdict}); only its evaluation was stopped. Measure it with: luthier evaluate"

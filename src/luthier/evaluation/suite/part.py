@@ -12,7 +12,7 @@ from luthier.evaluation.protocol import Generation, LikelihoodScorer, Scorer, Ta
 from luthier.types import Message
 
 
-@dataclass(frozen=True)
+@dataclass
 class SuitePart:
     """Rows that are always the same, with what judges them."""
 
