@@ -5,9 +5,13 @@ The names below load what they need on first use, so that importing the package 
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# bitsandbytes logs a missing kernel of the hub whenever PEFT is imported, and a cast of its own design at each int8 product.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from luthier.config.load import load_recipe

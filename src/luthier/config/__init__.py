@@ -1,6 +1,6 @@
 """What a run is: strict sections, one file each. Nothing here imports torch."""
 
-from luthier.config.adapter import AdapterSection, FullSection, LoraSection
+from luthier.config.adapter import AdapterSection, ExistingSection, FullSection, LoraSection, PeftSection
 from luthier.config.data import DataSection
 from luthier.config.evaluate import EvaluateSection
 from luthier.config.model import AttentionChoice, ModelSection
@@ -15,10 +15,12 @@ __all__ = [
     "AttentionChoice",
     "DataSection",
     "EvaluateSection",
+    "ExistingSection",
     "FullSection",
     "LoraSection",
     "ModelSection",
     "ObjectiveSection",
+    "PeftSection",
     "PrecisionSection",
     "Recipe",
     "RunSection",

@@ -61,6 +61,11 @@ def _model(text: str, base: Path) -> str:
     )
 
 
+def _is_adapter_folder(text: str) -> bool:
+    """A bare name is a run's."""
+    return "/" in text or text.startswith((".", "~"))
+
+
 def _is_task_file(text: str) -> bool:
     return "/" in text or text.endswith((".yaml", ".yml")) or _LAYOUT_AND_FILE.match(text) is not None
 
@@ -74,6 +79,8 @@ PATH_FIELDS: dict[tuple[str, str], Callable[[str], bool]] = {
     ("data", "validation"): _is_data_file,
     ("model", "chat_template"): _is_template_file,
     ("model", "name"): _is_model_folder,
+    ("adapter", "merge_first"): _is_adapter_folder,
+    ("adapter", "source"): _is_adapter_folder,
     ("evaluate", "tasks"): _is_task_file,
     ("evaluate", "during"): _is_task_file,
 }

@@ -8,7 +8,14 @@ from luthier.config.section import Section
 
 
 class PrecisionSection(Section):
-    """Number formats. Masters and moments of what is trained are always fp32."""
+    """Number formats."""
 
     compute: Literal["auto", "bf16", "fp32", "fp16"] = "auto"
     """auto: bf16 where the device computes it, fp16 with loss scaling on CUDA cards without bf16, else fp32."""
+
+    base: Literal["compute", "nf4", "int8"] = "compute"
+    """How frozen weights of linear layers are stored. compute: in the compute type; nf4: in 4 bits (QLoRA), int8: in 8 bits,
+    both by bitsandbytes (extra qlora) on CUDA cards and CPUs. Embeddings, norms and the head stay in the compute type."""
+
+    double_quantization: bool = True
+    """nf4: store the scales of the blocks in 8 bits, too (about 0.4 bits a weight less)."""

@@ -33,6 +33,12 @@ NAMES_ELSEWHERE: Mapping[str, str] = {
     "lora_alpha": "adapter.alpha",
     "lora_dropout": "adapter.dropout",
     "lora_target": "adapter.target_modules",
+    "layers_to_transform": "adapter.layers",
+    "use_rslora": "adapter.rslora",
+    "use_dora": "adapter.dora",
+    "init_lora_weights": "adapter.init",
+    "loraplus_lr_ratio": "adapter.loraplus_ratio",
+    "peft_type": "adapter.method",
     "lr": "train.learning_rate",
     "num_train_epochs": "train.epochs",
     "num_epochs": "train.epochs",
@@ -104,8 +110,9 @@ def _read_location(location: Sequence[str | int], model: type[BaseModel], data: 
 
 
 def _tags(section: type[BaseModel]) -> set[str]:
+    """What the kind of a section is called: its literals with one value; those with several are choices within it."""
     fields = (f.annotation for f in section.model_fields.values())
-    return {str(value) for a in fields if get_origin(a) is Literal for value in get_args(a)}
+    return {str(get_args(a)[0]) for a in fields if get_origin(a) is Literal and len(get_args(a)) == 1}
 
 
 def _sections(annotation: Any) -> tuple[type[BaseModel], ...]:
@@ -244,7 +251,7 @@ def describe(annotations: Sequence[Any], metadata: Sequence[Any]) -> str:
     for item in metadata:
         if isinstance(item, BeforeValidator) and get_args(item.json_schema_input_type):
             annotations = _alternatives(item.json_schema_input_type)
-    choices = [str(c) for a in annotations if get_origin(a) is Literal for c in get_args(a)]
+    choices = list(dict.fromkeys(str(c) for a in annotations if get_origin(a) is Literal for c in get_args(a)))
     words = [_type_words(a, metadata) for a in annotations if get_origin(a) is not Literal]
     if choices:
         words.insert(0, f"one of {', '.join(choices)}" if len(choices) > 1 else choices[0])
@@ -265,6 +272,8 @@ def _type_words(annotation: Any, metadata: Sequence[Any]) -> str:
     if get_origin(annotation) is tuple:
         words = "a list of texts" if inner[0] is str else f"a list, each {_type_words(inner[0], ())}"
         return words + _bounds(metadata)
+    if annotation is Any:
+        return "any value"
     if get_origin(annotation) is dict:
         return f"a mapping of names to {_type_words(inner[1], ())}"
     raise NotImplementedError(f"recipe fields of the type {annotation} have no description yet")

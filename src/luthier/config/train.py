@@ -46,6 +46,9 @@ class TrainSection(Section):
     """AdamW: added to the denominator."""
 
     max_grad_norm: float = Field(default=1.0, ge=0.0)
+    layer_rate_decay: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Factor on the learning rate from each layer to the one below: 0.9 lets low layers, which know the language, change less."""
+
     """Gradients are scaled down to this norm; 0 switches clipping off."""
 
     gradient_checkpointing: bool = False

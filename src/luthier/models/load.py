@@ -135,8 +135,16 @@ def generation_eos_ids(source: ModelSource) -> tuple[int, ...]:
     return tuple(sorted({int(i) for i in ids}))
 
 
-def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device) -> PreTrainedModel:
+def load_causal_lm(
+    source: ModelSource, dtype: torch.dtype, device: torch.device, quantization: Any = None
+) -> PreTrainedModel:
     """The weights, in evaluation mode, every parameter frozen.
+
+    Args:
+        source: Where the weights are.
+        dtype: Of what is not quantised.
+        device: Where they go.
+        quantization: From `models.quantize.quantization`; None: everything in `dtype`.
 
     Raises:
         ModelError: Weights are missing, cut short, or the model is no causal language model.
@@ -144,10 +152,12 @@ def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device
     from safetensors import SafetensorError
 
     auto: Any = AutoModelForCausalLM  # its annotations do not know `output_loading_info`
+    # Quantised layer by layer while they are read, so that the whole model never lies on the device unquantised.
+    quantised = {"quantization_config": quantization, "device_map": {"": device}} if quantization is not None else {}
     try:
         with quiet_libraries():
             model, info = auto.from_pretrained(
-                source.location, revision=source.revision, dtype=dtype, output_loading_info=True
+                source.location, revision=source.revision, dtype=dtype, output_loading_info=True, **quantised
             )
     except (OSError, ValueError, SafetensorError, struct.error, RuntimeError) as error:
         raise ModelError(f"The weights of '{source.name}' cannot be loaded: {_first_line(error)}") from error
@@ -158,4 +168,4 @@ def load_causal_lm(source: ModelSource, dtype: torch.dtype, device: torch.device
             "they would be random. The download or the folder is incomplete."
         )
     model.requires_grad_(False)
-    return model.to(device).eval()
+    return model.eval() if quantised else model.to(device).eval()

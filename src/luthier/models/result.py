@@ -13,10 +13,13 @@ from typing import Any, Literal
 
 import torch
 from peft import PeftModel, get_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from luthier.models.fixed_update import has_fixed_updates, stacked_config, stacked_tensors
 from luthier.models.quiet import quiet_libraries
 
 Kind = Literal["adapter", "model"]
@@ -53,6 +56,9 @@ def _write(model: nn.Module, tokenizer: Any, folder: Path, base_name: str) -> No
         model.save_pretrained(str(folder), save_embedding_layers=False)
         config_path = folder / "adapter_config.json"
         config = json.loads(config_path.read_text())
+        if has_fixed_updates(model):
+            config = stacked_config(model, config)
+            save_file({name: t.cpu() for name, t in expected_tensors(model).items()}, folder / SAFETENSORS_WEIGHTS_NAME)
         config_path.write_text(json.dumps({**config, "base_model_name_or_path": base_name}, indent=2, sort_keys=True))
         (folder / "README.md").unlink(missing_ok=True)  # PEFT's form to fill in; the run folder says it all
     else:
@@ -74,7 +80,8 @@ def _save_plain(model: PreTrainedModel, folder: Path) -> None:
 def expected_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What a saved folder must hold, by the names it has there; a tensor that is tied to another one stands once."""
     if isinstance(model, PeftModel):
-        return get_peft_model_state_dict(model, save_embedding_layers=False)
+        tensors = get_peft_model_state_dict(model, save_embedding_layers=False)
+        return stacked_tensors(model, tensors) if has_fixed_updates(model) else tensors
     assert isinstance(model, PreTrainedModel)
     by_storage: dict[int, str] = {}
     tensors: dict[str, Tensor] = {}

@@ -7,7 +7,7 @@ model's gradient to the master's after each backward pass, and `step` writes the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class MasterAdamW:
         parameters: Trained parameters of the model, by name.
         weight_decay: For matrices only; vectors (norms, biases) are not decayed.
         max_grad_norm: 0 switches clipping off.
+        rate_factors: By what the learning rate of a parameter is multiplied; 1 for those that are not in it.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class MasterAdamW:
         epsilon: float,
         weight_decay: float,
         max_grad_norm: float,
+        rate_factors: Mapping[str, float] | None = None,
     ) -> None:
         assert parameters, "nothing to train"
         self.parameters = dict(parameters)
@@ -45,11 +47,8 @@ class MasterAdamW:
             name: p if p.dtype == torch.float32 else nn.Parameter(p.detach().float()) for name, p in parameters.items()
         }
         self.max_grad_norm = max_grad_norm
-        decayed = [m for m in self.masters.values() if m.ndim > 1]
-        others = [m for m in self.masters.values() if m.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
         self._adamw = torch.optim.AdamW(
-            [g for g in groups if g["params"]], lr=0.0, betas=betas, eps=epsilon, fused=True
+            self._groups(weight_decay, rate_factors or {}), lr=0.0, betas=betas, eps=epsilon, fused=True
         )
         # Moments exist from the start, so that what the preflight measures is what training needs.
         for master in self.masters.values():
@@ -58,6 +57,17 @@ class MasterAdamW:
                 "exp_avg": torch.zeros_like(master),
                 "exp_avg_sq": torch.zeros_like(master),
             }
+
+    def _groups(self, weight_decay: float, rate_factors: Mapping[str, float]) -> list[dict[str, Any]]:
+        """Parameters that are decayed alike and learn at the same rate; matrices before vectors, in the order of names."""
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, master in self.masters.items():
+            decay = weight_decay if master.ndim > 1 else 0.0
+            groups.setdefault((decay, rate_factors.get(name, 1.0)), []).append(master)
+        return [
+            {"params": masters, "weight_decay": decay, "rate_factor": factor}
+            for (decay, factor), masters in sorted(groups.items(), key=lambda group: -group[1][0].ndim)
+        ]
 
     @property
     def has_copies(self) -> bool:
@@ -104,7 +114,7 @@ class MasterAdamW:
             if self.max_grad_norm:
                 torch.nn.utils.clip_grads_with_norm_(self.masters.values(), self.max_grad_norm, norm)
             for group in self._adamw.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group["rate_factor"]
             self._adamw.step()
             self._write_copies()
         self.zero_gradients()

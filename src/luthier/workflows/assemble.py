@@ -28,14 +28,13 @@ from luthier.data.order import steps_per_epoch, total_steps
 from luthier.data.prepare import PreparedData, prepare
 from luthier.data.template import ChatTemplate
 from luthier.errors import InputError
-from luthier.models.adapters import add_lora, add_tokens, train_all, trained_parameters
+from luthier.models.adapters import add_tokens, has_dropout, trained_parameters
 from luthier.models.contract import InferenceContract
 from luthier.models.fingerprint import fingerprint
 from luthier.models.load import (
     ModelSource,
     find_model,
     generation_eos_ids,
-    load_causal_lm,
     load_config,
     load_tokenizer,
 )
@@ -47,11 +46,12 @@ from luthier.reporter import Reporter
 from luthier.training.feed import Feed
 from luthier.training.loop import Rhythm, Trainee
 from luthier.training.loss_scale import LossScale
-from luthier.training.optim import MasterAdamW
 from luthier.training.ranks import Ranks
 from luthier.training.schedule import learning_rate, warmup_steps
 
 OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
+from luthier.workflows.build_optimizer import build_optimizer
+from luthier.workflows.parametrise import load_base, parametrise, token_ids
 
 SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm(), "swiglu": FusedSwiglu()}
 """By the name that `train.speedups` uses, in the order of application."""
@@ -150,23 +150,13 @@ def build_model(inputs: Inputs) -> BuiltModel:
     model = load_causal_lm(inputs.source, placement.dtype, placement.device)
     chatml = inputs.template.chatml
     if chatml is not None:
+    named = recipe.adapter.trainable_tokens if isinstance(recipe.adapter, LoraSection) else ()
+    ids = {*token_ids(inputs.tokenizer, named), *(chatml.trainable_ids if chatml is not None else ())}
+    model = load_base(recipe, inputs.source, placement)
         add_tokens(model, inputs.tokenizer, chatml.new_tokens)
-    if isinstance(recipe.adapter, LoraSection):
-        trained: torch.nn.Module = add_lora(
-            model,
-            rank=recipe.adapter.rank,
-            alpha=recipe.adapter.alpha,
-            dropout=recipe.adapter.dropout,
-            target_modules=recipe.adapter.target_modules,
-            trainable_token_ids=chatml.trainable_ids if chatml is not None else (),
-            dtype=placement.trained_dtype,
-            seed=recipe.train.seed,
-        )
-    else:
-        trained = train_all(model, placement.trained_dtype)
-    if recipe.train.gradient_checkpointing:
-        # Non-reentrant: works with frozen embeddings, and passes the segment table on when a layer is run again.
-        model.gradient_checkpointing_enable({"use_reentrant": False})
+    trained = parametrise(
+        recipe, model, source=inputs.source, placement=placement, trainable_token_ids=tuple(sorted(ids))
+    )
     route, reason = choose_route(recipe.model.attention, inputs.model_config, placement.device)
     speedups, left_out = apply_speedups(trained, recipe.train.speedups)
     return BuiltModel(ScoringModel(trained, route), f"{route} ({reason})", speedups, left_out)
@@ -197,13 +187,7 @@ def apply_speedups(
 def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> Trainee:
     """Optimiser, data feed, objective and what must not change until a resume."""
     recipe = inputs.recipe
-    optimizer = MasterAdamW(
-        trained_parameters(built.model),
-        betas=(recipe.train.beta1, recipe.train.beta2),
-        epsilon=recipe.train.epsilon,
-        weight_decay=recipe.train.weight_decay,
-        max_grad_norm=recipe.train.max_grad_norm,
-    )
+    optimizer = build_optimizer(recipe, built.model, inputs.model_config.get_text_config().num_hidden_layers)
     feed = Feed(
         train=inputs.data.train,
         validation=inputs.data.validation,
@@ -211,7 +195,7 @@ def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> T
         budget_tokens=recipe.train.micro_batch_tokens or BUDGET_TOKENS[inputs.placement.device.type],
         seed=recipe.train.seed,
         ranks=inputs.ranks,
-        share_prefixes=not (isinstance(recipe.adapter, LoraSection) and recipe.adapter.dropout > 0),
+        share_prefixes=not has_dropout(built.model),
     )
     return Trainee(
         model=inputs.ranks.wrap(built.scoring, inputs.placement.device),

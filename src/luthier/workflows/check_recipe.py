@@ -16,6 +16,7 @@ from luthier.data.sources import is_generated, read_rows
 from luthier.errors import InputError, RecipeError
 from luthier.models.builtin import BUILTIN
 from luthier.training.trackers import require_sinks
+from luthier.workflows.check_parametrisation import parametrisation_problems
 
 MOST_FILES_OPENED = 20
 
@@ -40,6 +41,7 @@ def require_inputs(loaded: LoadedRecipe) -> None:
             look()
         except InputError as error:
             problems.append(f"{_place(loaded, name)}{name}: {error}")
+    problems += [f"{_place(loaded, name)}{words}" for name, words in parametrisation_problems(recipe)]
     if problems:
         raise RecipeError(problems, where=str(loaded.path or "recipe"))
 

@@ -25,6 +25,7 @@ from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
 from luthier.types import Message
+from luthier.workflows.parametrise import load_base
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ def load_run(run: str | Path, *, device: str | None = None, reporter: Reporter |
         own = ModelSource(folder.name, str(result), None)
         model: torch.nn.Module = load_causal_lm(own, placement.dtype, placement.device)
     else:
-        base = load_causal_lm(source, placement.dtype, placement.device)
+        base = load_base(recipe, source, placement)
         grow_embeddings(
             base, tokenizer
         )  # for tokens that the chat template added; their trained rows are in the adapter

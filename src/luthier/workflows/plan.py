@@ -15,6 +15,7 @@ from luthier.config.adapter import LoraSection
 from luthier.config.load import LoadedRecipe, resolve
 from luthier.data.cache import cache_folder
 from luthier.errors import InputError
+from luthier.plan.adapted import adapted_names
 from luthier.plan.calibration import Calibration, choose_calibration, load_calibrations
 from luthier.plan.cost import Cost, Offer, cost_of, load_offers, merge_offers, read_offers
 from luthier.plan.engine import ours_on
@@ -151,7 +152,7 @@ def request_from_recipe(loaded: LoadedRecipe, **options: Any) -> PlanRequest:
     objective: Any = recipe.objective.name
     return PlanRequest(
         model=recipe.model.name,
-        parameters="lora" if lora else "full",
+        parameters="full" if recipe.is_full else "qlora" if recipe.precision.base == "nf4" else "lora",
         objective=objective,
         context=recipe.data.max_length,
         micro_batch_tokens=recipe.train.micro_batch_tokens,
@@ -246,7 +247,7 @@ def build_job(
         raise InputError(f"{device.name} does not compute bf16. Use fp16 (or leave the type open).")
     if device.kind == "cuda" and not device.bf16:
         notes.append(f"{device.name} has no bf16: fp16 with loss scaling, and attention runs document by document.")
-    targets: Any = request.targets
+    targets: Any = adapted_names(request.targets, shape)
     if targets != "all-linear":
         known = [x.name for x in shape.linears()]
         unknown = [name for name in targets if name not in known]

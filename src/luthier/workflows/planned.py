@@ -10,6 +10,7 @@ from typing import Any
 from luthier.config.adapter import LoraSection
 from luthier.data.batch import Batch
 from luthier.errors import ModelError
+from luthier.plan.adapted import adapted_names
 from luthier.plan.engine import ours_on
 from luthier.plan.job import Job
 from luthier.plan.memory import MOMENTS, MemoryPlan, plan_memory
@@ -35,13 +36,13 @@ def planned_job(inputs: Inputs, largest: Batch) -> Job:
     step_tokens = recipe.train.batch_size * float(inputs.data.train.lengths.mean()) / inputs.ranks.world_size
     return Job(
         shape=shape,
-        parameters="lora" if lora else "full",
+        parameters="full" if recipe.is_full else "qlora" if recipe.precision.base == "nf4" else "lora",
         micro_batch_tokens=tokens,
         context=largest.longest_row_tokens,
         num_micro_batches=2 if step_tokens > tokens else 1,
         supervised_share=largest.num_targets / tokens,
         rank=lora.rank if lora else 16,
-        targets=lora.target_modules if lora else "all-linear",
+        targets=adapted_names(lora.target_modules if lora else "all-linear", shape),
         compute=inputs.placement.compute,
         attention="eager" if shape.softcap or recipe.model.attention == "eager" else "fused",
         policy=CheckpointPolicy.recompute_all(shape.num_layers) if recipe.train.gradient_checkpointing else None,

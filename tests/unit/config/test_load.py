@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from luthier.config import FullSection, LoraSection, Recipe, TrainSection
+from luthier.config import ExistingSection, FullSection, LoraSection, PeftSection, Recipe, TrainSection
 from luthier.config.fields import field_like
 from luthier.config.load import dump_resolved, load_recipe, resolve
 from luthier.errors import RecipeError
@@ -119,15 +119,15 @@ def test_missing_file_names_the_similar_one(tmp_path: Path) -> None:
     ("section", "values", "expected"),
     [
         ("adapter", {"rank": 1.5}, "adapter.rank: expected a whole number of at least 1, found 1.5."),
-        ("adapter", {"target_modules": 3}, "adapter.target_modules: expected all-linear or a list of texts, found 3."),
+        ("adapter", {"target_modules": 3}, "adapter.target_modules: expected one of all-linear, attention, mlp or a list of texts, found 3."),
         ("adapter", {"target_modules": ["a", 3]}, "adapter.target_modules[1]: expected text, found 3."),
-        ("adapter", {"kind": "dora"}, "adapter.kind: expected one of lora, none, found 'dora'. Did you mean 'lora'?"),
+        ("adapter", {"kind": "dora"}, "adapter.kind: expected one of lora, peft, existing, none, found 'dora'. Did you mean 'lora'?"),
         ("adapter", {"dropout": 1}, "adapter.dropout: expected a number of at least 0 and below 1, found 1."),
         ("adapter", {"rnak": 1}, "adapter.rnak: unknown key 'rnak'. Did you mean 'rank'?"),
         ("train", {"max_steps": 0}, "train.max_steps: expected a whole number of at least 1 or null, found 0."),
         ("train", {"learning_rate": float("inf")}, "train.learning_rate: expected a number above 0 or null, found .inf."),
         ("train", {"seed": True}, "train.seed: expected a whole number of at least 0, found true."),
-        ("train", {"gradient_checkpointing": "so"}, "train.gradient_checkpointing: expected true or false, found 'so'."),
+        ("train", {"gradient_checkpointing": "so"}, "train.gradient_checkpointing: expected auto or true or false, found 'so'."),
         ("data", {"train": []}, "data.train: expected text or a list of texts with at least 1 in it, found []."),
         ("data", {"columns": {"prompt": 3}}, "data.columns.prompt: expected text, found 3."),
         ("data", {"rank": 3}, "data.rank: unknown key 'rank'. Did you mean 'adapter.rank'?"),
@@ -141,9 +141,11 @@ def test_every_kind_of_fault_has_our_own_words(section: str, values: dict[str, A
 
 
 def test_section_of_a_wrong_type() -> None:
+    kinds = (LoraSection, PeftSection, ExistingSection, FullSection)
+    adapter_keys = dict.fromkeys(name for kind in kinds for name in kind.model_fields)
     assert problems_of(MINIMAL | {"adapter": "none", "model": "m", "train": "x"}) == [
         "model: expected a section with the keys name, revision, attention, chat_template, found 'm'. Write model: {name: m}",
-        "adapter: expected a section with the keys kind, rank, alpha, dropout, target_modules, found 'none'. "
+        f"adapter: expected a section with the keys {', '.join(adapter_keys)}, found 'none'. "
         "Write adapter: {kind: none}",
         f"train: expected a section with the keys {', '.join(TrainSection.model_fields)}, found 'x'.",
     ]

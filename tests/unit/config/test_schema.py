@@ -62,12 +62,14 @@ def test_schema_accepts_what_the_loader_accepts(change: dict[str, Any]) -> None:
 
 def test_fields_describe_themselves() -> None:
     assert describe_field(LoraSection.model_fields["rank"]) == "a whole number of at least 1"
-    assert describe_field(LoraSection.model_fields["target_modules"]) == "all-linear or a list of texts"
+    assert describe_field(LoraSection.model_fields["target_modules"]) == (
+        "one of all-linear, attention, mlp or a list of texts"
+    )
     for name, fields in leaf_fields(Recipe).items():  # a new type of field must come with its description
         assert describe_field(*fields), name
     (kind,) = recipe_fields("adapter.kind")
-    assert (kind["takes"], kind["default"]) == ("one of lora, none", "lora")
-    assert len(recipe_fields("adapter")) == 5
+    assert (kind["takes"], kind["default"]) == ("one of lora, peft, existing, none", "lora")
+    assert len(recipe_fields("adapter")) == 18
     with pytest.raises(InputError, match=r"Did you mean 'train.epochs'\?"):
         recipe_fields("train.epchs")
 

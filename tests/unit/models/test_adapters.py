@@ -13,11 +13,11 @@ from luthier.models.adapters import (
     add_tokens,
     describe_training,
     frozen_parameters,
-    linear_names,
     load_adapter,
     train_all,
     trained_parameters,
 )
+from luthier.models.targets import linear_names
 from tests.small_tokenizer import small_tokenizer
 from tests.tiny import VOCAB, tiny_model
 

@@ -100,7 +100,7 @@ def test_counts_of_tiny_models(family: str) -> None:
 
 
 def test_linears_are_what_peft_adapts() -> None:
-    from luthier.models.adapters import linear_names
+    from luthier.models.targets import linear_names
 
     for family in ("llama", "phi3", "qwen3", "gemma3"):
         model = tiny_model(family)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from luthier.accel.checkpointing import decoder_layers
 from luthier.config.load import load_recipe, resolve
 from luthier.config.problems import leaf_fields
 from luthier.config.recipe import Recipe
@@ -86,6 +87,7 @@ def parts(place: Path, changes: dict[str, Any]) -> Parts:
 
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 Effect = Callable[[Parts], Any]
+SIZE: Effect = lambda p: sum(m.numel() for m in p.trainee.optimizer.masters.values())  # noqa: E731
 TRAINED: Effect = lambda p: p.inputs.data.report.fingerprint  # noqa: E731
 KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     "model.attention": ({}, {"model.attention": "eager"}, lambda p: p.built.scoring.causal_lm.config._attn_implementation),
@@ -113,7 +115,36 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
         {}, {"adapter.alpha": 8}, lambda p: p.built.model.get_submodule(LAYER).scaling["default"],
     ),
     "adapter.dropout": ({}, {"adapter.dropout": 0.1}, lambda p: p.trainee.feed.share_prefixes),
+    "adapter.layers": ({}, {"adapter.layers": "1-"}, lambda p: len(p.trainee.optimizer.masters)),
+    "adapter.rank_pattern": ({}, {"adapter.rank_pattern": {"q_proj": 2}}, lambda p: SIZE(p)),
+    "adapter.alpha_pattern": (
+        {}, {"adapter.alpha_pattern": {"q_proj": 2}}, lambda p: p.built.model.get_submodule(LAYER).scaling["default"],
+    ),
+    "adapter.rslora": ({}, {"adapter.rslora": True}, lambda p: p.built.model.get_submodule(LAYER).scaling["default"]),
+    "adapter.dora": ({}, {"adapter.dora": True}, lambda p: SIZE(p)),
+    "adapter.init": ({}, {"adapter.init": "orthogonal"}, lambda p: p.weights("lora_B")),
+    "adapter.loraplus_ratio": ({}, {"adapter.loraplus_ratio": 16}, lambda p: p.adamw("rate_factor")),
+    "adapter.trainable_tokens": ({}, {"adapter.trainable_tokens": ["<|im_end|>"]}, lambda p: SIZE(p)),
+    "adapter.method": (
+        {"adapter.kind": "peft", "adapter.method": "loha", "adapter.target_modules": ["q_proj"]},
+        {"adapter.kind": "peft", "adapter.method": "lokr", "adapter.target_modules": ["q_proj"]},
+        lambda p: SIZE(p),
+    ),
+    "adapter.fields": (
+        {"adapter.kind": "peft", "adapter.method": "loha", "adapter.target_modules": ["q_proj"]},
+        {"adapter.kind": "peft", "adapter.method": "loha", "adapter.target_modules": ["q_proj"], "adapter.fields": {"r": 2}},
+        lambda p: SIZE(p),
+    ),
+    "adapter.freeze": (
+        {"adapter.kind": "none"}, {"adapter.kind": "none", "adapter.freeze": ["embed_tokens"]}, lambda p: SIZE(p),
+    ),
     "adapter.target_modules": ({}, {"adapter.target_modules": ["q_proj"]}, lambda p: len(p.trainee.optimizer.masters)),
+    "precision.base": ({}, {"precision.base": "nf4"}, lambda p: type(p.built.model.get_submodule(LAYER).base_layer)),
+    "precision.double_quantization": (
+        {"precision.base": "nf4"},
+        {"precision.base": "nf4", "precision.double_quantization": False},
+        lambda p: p.built.model.get_submodule(LAYER).base_layer.weight.quant_state.nested,
+    ),
     "precision.compute": ({}, {"precision.compute": "bf16"}, lambda p: next(p.built.model.parameters()).dtype),
     "train.learning_rate": ({}, {"train.learning_rate": 1e-3}, lambda p: p.rhythm.learning_rate(5)),
     "train.epochs": ({}, {"train.epochs": 1}, lambda p: p.rhythm.total_steps),
@@ -126,9 +157,11 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     "train.beta1": ({}, {"train.beta1": 0.5}, lambda p: p.adamw("betas")),
     "train.beta2": ({}, {"train.beta2": 0.5}, lambda p: p.adamw("betas")),
     "train.epsilon": ({}, {"train.epsilon": 1e-3}, lambda p: p.adamw("eps")),
+    "train.layer_rate_decay": ({}, {"train.layer_rate_decay": 0.5}, lambda p: p.adamw("rate_factor")),
     "train.max_grad_norm": ({}, {"train.max_grad_norm": 0.1}, lambda p: p.trainee.optimizer.max_grad_norm),
     "train.gradient_checkpointing": (
-        {}, {"train.gradient_checkpointing": True}, lambda p: p.built.scoring.causal_lm.model.gradient_checkpointing,
+        {}, {"train.gradient_checkpointing": True},
+        lambda p: [layer.gradient_checkpointing for layer in decoder_layers(p.built.model)],
     ),
     "train.speedups": ({}, {"train.speedups": ["rms-norm"]}, lambda p: p.built.speedups),
     "train.evaluate_every": ({}, {"train.evaluate_every": 1}, lambda p: p.rhythm.evaluate_every),
@@ -143,6 +176,8 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
 }  # fmt: skip
 
 ELSEWHERE = {
+    "adapter.merge_first": "tests/unit/workflows/test_parametrise.py",
+    "adapter.source": "tests/unit/workflows/test_parametrise.py",
     "model.name": "tests/unit/models/test_load.py",
     "model.revision": "test_a_revision_is_for_hub_models",
     "objective.name": "has one value so far",
