@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from luthier.accel.scorer import ScoringModel
 from luthier.data.batch import Batch
 from luthier.data.collate import collate
 from luthier.data.example import Example
-from luthier.errors import ModelError
+from luthier.errors import ModelError, ResourceError
 from luthier.generate.protocol import Engine, Request
 from luthier.models.placement import Placement
 from luthier.models.result import differences, result_kind, save_result
@@ -29,34 +29,44 @@ from luthier.training.checkpoint import CheckpointStore, Position
 from luthier.training.loop import Trainee
 from luthier.training.memory import peak_memory_bytes, total_memory_bytes
 from luthier.training.step import accumulate_gradients, autocast, validation_loss
+from luthier.training.step_down import with_smaller_steps
 from luthier.types import Check
 from luthier.units import GIB
 
 RELATIVE_LIMIT = {"fp32": 1e-4, "bf16": 1e-2, "fp16": 1e-2}
 
 
-def longest_row_trains(trainee: Trainee, batch: Batch) -> Check:
-    """Forward and backward over the largest micro-batch fit into memory; the gradient is thrown away."""
+def longest_row_trains(trainee: Trainee, largest: Callable[[], Batch]) -> Check:
+    """Forward and backward over the largest micro-batch fit into memory, if need be cut smaller; the gradient is thrown away.
+
+    Args:
+        largest: The largest micro-batch of the feed as it is cut now.
+    """
     device = trainee.placement.device
     capacity = total_memory_bytes(device)
     measured: float | str
-    try:
+
+    def attempt() -> None:
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             accumulate_gradients(
                 trainee.model,
                 trainee.objective,
-                [batch],
+                [largest()],
                 trainee.optimizer,
                 placement=trainee.placement,
                 scale=trainee.loss_scale.scale,
                 ranks=trainee.ranks,
             )
+
+    try:
+        with_smaller_steps(trainee, attempt)
         peak = peak_memory_bytes(device)
         measured, passed = round(peak / GIB, 2), peak < capacity
-    except torch.OutOfMemoryError as error:
-        measured, passed = f"out of memory: {str(error).splitlines()[0]}", False
+    except ResourceError as error:
+        measured, passed = str(error), False
     finally:
         trainee.optimizer.zero_gradients()
+    batch = largest()
     return Check(
         name="preflight.longest_row",
         claim=f"A training step with the largest micro-batch ({batch.num_tokens} tokens, its longest row "
@@ -65,20 +75,25 @@ def longest_row_trains(trainee: Trainee, batch: Batch) -> Check:
         limit=round(capacity / GIB, 2),
         unit="GiB" if isinstance(measured, float) else "",
         passed=passed,
-        advice="Lower train.micro_batch_tokens, set train.gradient_checkpointing=true, or lower data.max_length.",
+        advice="Lower data.max_length; leave train.micro_batch_tokens and train.gradient_checkpointing open, so that steps are "
+        "cut to fit; or see what `luthier plan` says for this device.",
     )
 
 
-def evaluation_runs(trainee: Trainee, batch: Batch) -> Check:
+def evaluation_runs(trainee: Trainee, largest: Callable[[], Batch]) -> Check:
     """A validation step over the largest micro-batch gives a finite loss."""
-    try:
-        loss = validation_loss(
-            trainee.model, trainee.objective, [batch], placement=trainee.placement, ranks=trainee.ranks
+
+    def attempt() -> float:
+        return validation_loss(
+            trainee.model, trainee.objective, [largest()], placement=trainee.placement, ranks=trainee.ranks
         )
+
+    try:
+        loss = with_smaller_steps(trainee, attempt)
         passed = math.isfinite(loss)
         measured: float | str = round(loss, 4) if passed else "not finite"
-    except torch.OutOfMemoryError as error:
-        measured, passed = f"out of memory: {str(error).splitlines()[0]}", False
+    except ResourceError as error:
+        measured, passed = str(error), False
     return Check(
         name="preflight.evaluation",
         claim="A validation step with the longest row runs and its loss is finite.",

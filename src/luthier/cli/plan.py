@@ -53,7 +53,7 @@ def plan(
     loaded = plan_request.load(recipe, overrides or (), model)
     words: dict[str, Any] = {
         "model": model, "method": method, "trains": trains, "context": context, "batch_rows": batch, "rank": rank,
-        "micro_batch_tokens": micro_batch_tokens, "checkpointing": checkpointing, "data": tuple(data or ()),
+        "micro_batch_tokens": micro_batch_tokens, "checkpointing": checkpointing or "auto", "data": tuple(data or ()),
         "num_rows": rows, "epochs": epochs, "gpu": gpu, "num_cards": cards, "prices": prices,
     }  # fmt: skip
     if loaded is None and model is None:

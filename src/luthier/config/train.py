@@ -25,7 +25,8 @@ class TrainSection(Section):
     """Rows per optimiser step over all devices (the effective batch)."""
 
     micro_batch_tokens: int | None = Field(default=None, ge=8)
-    """Tokens that go through the model at once; rows are packed into this budget. None: chosen for the device."""
+    """Tokens that go through the model at once; rows are packed into this budget. None: as many as the device uses well and the
+    memory plan lets in; fewer when memory runs out."""
 
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
@@ -45,14 +46,15 @@ class TrainSection(Section):
     epsilon: float = Field(default=1e-8, gt=0.0)
     """AdamW: added to the denominator."""
 
-    max_grad_norm: float = Field(default=1.0, ge=0.0)
     layer_rate_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Factor on the learning rate from each layer to the one below: 0.9 lets low layers, which know the language, change less."""
 
+    max_grad_norm: float = Field(default=1.0, ge=0.0)
     """Gradients are scaled down to this norm; 0 switches clipping off."""
 
-    gradient_checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, about a third more compute."""
+    gradient_checkpointing: bool | Literal["auto"] = "auto"
+    """Compute activations again in the backward pass: less memory, up to a third more compute. auto: only in as many layers, and
+    only their MLPs where that is enough, as the memory plan asks for; true: in all layers; false: never."""
 
     speedups: tuple[Literal["lora-linear", "rms-norm", "swiglu"], ...] | Literal["auto"] = "auto"
     """Faster equals of parts of the model: auto puts in all that apply; a list is taken at its word; [] leaves all out."""

@@ -7,6 +7,7 @@ runs/<name>/
   environment.json      versions, machine, command
   data.json             files, hashes, counts, what was dropped and why
   token_view.json       a few training rows, token by token: text, id, learnt or not
+  plan.json, fit.json   planned memory; how steps are cut to it: tokens at once, what layers keep
   contract.json         template, system prompt, stop tokens, sampling: how the model is to be used
   metrics.jsonl         one line per step or validation
   checks.jsonl          one line per check

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from luthier.data.answers import unshared
 from luthier.data.batch import Batch
 from luthier.data.collate import collate
 from luthier.data.example import Example
@@ -18,13 +19,13 @@ MOST_STEPS_LOOKED_AT = 500
 """Steps that are packed in advance to find the largest micro-batch; a second or so of work."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Feed:
     """Training and validation rows with the way they are cut.
 
     Attributes:
         batch_size: Rows per optimiser step over all ranks.
-        budget_tokens: Tokens per micro-batch; a longer row goes alone.
+        budget_tokens: Tokens per micro-batch; a longer row goes alone. May be lowered at any time: steps stay the same.
         share_prefixes: Whether rows that begin alike go through the model as a tree; exact without dropout.
     """
 
@@ -35,14 +36,18 @@ class Feed:
     seed: int
     ranks: Ranks
     share_prefixes: bool = True
+    _validation: tuple[int, list[Batch]] | None = field(default=None, init=False, repr=False)
 
     def step_batches(self, step: int) -> list[Batch]:
         """Micro-batches of optimiser step `step` (from 0) for this rank; equally many on every rank."""
         return self._batches(self._step_examples(step))
 
     def validation_batches(self) -> list[Batch]:
-        """All validation rows of this rank."""
-        return self._batches([self.validation[i] for i in range(len(self.validation))])
+        """All validation rows of this rank; packed once per budget."""
+        if self._validation is None or self._validation[0] != self.budget_tokens:
+            rows = [self.validation[i] for i in range(len(self.validation))]
+            self._validation = (self.budget_tokens, self._batches(rows))
+        return self._validation[1]
 
     def one_batch(self, examples: Sequence[Example]) -> Batch:
         """Some rows as one micro-batch, whatever the budget, cut as in training."""
@@ -53,7 +58,9 @@ class Feed:
         return [self.train[row] for row in rows]
 
     def _units(self, examples: Sequence[Example], budget_tokens: int) -> list[Example]:
-        return plan_sharing(examples, budget_tokens) if self.share_prefixes else list(examples)
+        if not self.share_prefixes:
+            return [unshared(example) for example in examples]
+        return plan_sharing(examples, budget_tokens)
 
     def _micro_batches(self, examples: Sequence[Example]) -> list[list[list[Example]]]:
         """Per rank, per micro-batch: the units that go through the model together."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -18,7 +19,7 @@ from luthier.errors import LuthierError
 from luthier.models.placement import Placement
 from luthier.objectives.base import Objective
 from luthier.training.checkpoint import CheckpointStore, Position
-from luthier.training.early_stopping import is_exhausted
+from luthier.training.early_stopping import Judgement, is_exhausted
 from luthier.training.feed import Feed
 from luthier.training.interrupt import StopRequest
 from luthier.training.loss_scale import LossScale
@@ -26,6 +27,7 @@ from luthier.training.memory import peak_memory_bytes
 from luthier.training.optim import MasterAdamW
 from luthier.training.ranks import Ranks
 from luthier.training.step import StepResult, train_step, validation_loss
+from luthier.training.step_down import with_smaller_steps
 
 MOST_SKIPPED_STEPS = 25
 """fp16 skips a few steps while its loss scale settles (16 halvings lead from 2^16 to 1); more than that is a sick run."""
@@ -59,6 +61,7 @@ class Trainee:
     Attributes:
         model: What the objective calls: the scoring model, wrapped for several ranks.
         fingerprints: What must not change between a checkpoint and its resume.
+        step_down: Told that memory ran out, and in which words; cuts steps smaller and answers whether it could. None: it cannot.
     """
 
     model: nn.Module
@@ -69,6 +72,7 @@ class Trainee:
     ranks: Ranks
     loss_scale: LossScale
     fingerprints: Mapping[str, str]
+    step_down: Callable[[str], bool] | None = None
 
 
 class Observer(Protocol):
@@ -78,8 +82,8 @@ class Observer(Protocol):
         """`step` counts from 1; `record` is the line for metrics.jsonl."""
         ...
 
-    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> None:
-        """A validation was made after `step` steps."""
+    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> Judgement:
+        """A validation was made after `step` steps; what is to follow from it. With several ranks the first one's word counts."""
         ...
 
 
@@ -92,12 +96,16 @@ class LoopResult:
         seconds: Training time in all, resumed parts included.
         stopped_by: Signal number where a signal ended it early.
         validation_losses: All that were measured, in order.
+        criteria: What was decisive at each of them; see `early_stopping`.
+        wanted_stop: Whether a validation asked to end it.
     """
 
     step: int
     seconds: float
     stopped_by: int | None
     validation_losses: tuple[float, ...]
+    criteria: tuple[float, ...] = ()
+    wanted_stop: bool = False
 
 
 def run_loop(
@@ -110,29 +118,28 @@ def run_loop(
     start_step: int = 0,
     start_seconds: float = 0.0,
     start_losses: Sequence[float] = (),
+    start_criteria: Sequence[float] = (),
+    wants_stop: bool = False,
 ) -> LoopResult:
     """Train from `start_step` to the end, until a signal asks to stop, or until patience is exhausted; ends with a checkpoint.
 
     Args:
         start_losses: Validation losses up to `start_step`.
+        start_criteria: What was decisive at these validations.
+        wants_stop: Whether the last of them asked to end the training.
     """
     began = time.perf_counter() - start_seconds
-    validation = trainee.feed.validation_batches() if len(trainee.feed.validation) else []
     trainee.model.train()
-    step, skipped, signal_number, losses = start_step, 0, None, list(start_losses)
-    while step < rhythm.total_steps and signal_number is None and not is_exhausted(losses, rhythm.patience):
+    step, skipped, signal_number, losses, criteria = start_step, 0, None, list(start_losses), list(start_criteria)
+    while (
+        step < rhythm.total_steps
+        and signal_number is None
+        and not wants_stop
+        and not is_exhausted(criteria, rhythm.patience)
+    ):
         step_began = time.perf_counter()
         rate = rhythm.learning_rate(step)
-        result = train_step(
-            trainee.model,
-            trainee.objective,
-            trainee.feed.step_batches(step),
-            trainee.optimizer,
-            learning_rate=rate,
-            loss_scale=trainee.loss_scale,
-            placement=trainee.placement,
-            ranks=trainee.ranks,
-        )
+        result = with_smaller_steps(trainee, partial(_train_step, trainee, step, rate))
         step += 1
         skipped = 0 if result.applied else skipped + 1
         signal_number = trainee.ranks.agree_on_signal(stop.signal_number)
@@ -140,17 +147,32 @@ def run_loop(
         observer.after_step(step, result, _step_record(trainee, step, result, rate, seconds))
         is_last = step == rhythm.total_steps
         loss = None
-        if validation and rhythm.validates_after(step):
-            loss = _validate(trainee, validation, step, observer)
+        if len(trainee.feed.validation) and rhythm.validates_after(step):
+            loss, criterion, wants_stop = _validate(trainee, step, observer)
             losses.append(loss)
+            criteria.append(criterion)
         if loss is not None or step % rhythm.checkpoint_every == 0 or is_last or signal_number is not None:
-            _save(trainee, store, step, time.perf_counter() - began, losses, loss)
+            _save(trainee, store, step, time.perf_counter() - began, losses, criteria, loss, wants_stop)
         if skipped >= MOST_SKIPPED_STEPS:
             raise LuthierError(
                 f"The gradient was not finite in {skipped} steps in a row (up to step {step}), so nothing is being learnt. "
                 "Try a lower train.learning_rate or precision.compute=fp32. The last checkpoint is intact."
             )
-    return LoopResult(step, time.perf_counter() - began, signal_number, tuple(losses))
+    seconds = time.perf_counter() - began
+    return LoopResult(step, seconds, signal_number, tuple(losses), tuple(criteria), wants_stop)
+
+
+def _train_step(trainee: Trainee, step: int, rate: float) -> StepResult:
+    return train_step(
+        trainee.model,
+        trainee.objective,
+        trainee.feed.step_batches(step),
+        trainee.optimizer,
+        learning_rate=rate,
+        loss_scale=trainee.loss_scale,
+        placement=trainee.placement,
+        ranks=trainee.ranks,
+    )
 
 
 def _step_record(trainee: Trainee, step: int, result: StepResult, rate: float, seconds: float) -> dict[str, Any]:
@@ -180,19 +202,37 @@ def _step_record(trainee: Trainee, step: int, result: StepResult, rate: float, s
     return record
 
 
-def _validate(trainee: Trainee, batches: list[Any], step: int, observer: Observer) -> float:
+def _validate(trainee: Trainee, step: int, observer: Observer) -> tuple[float, float, bool]:
+    """Loss, what is decisive, and whether to stop; the same on all ranks."""
     began = time.perf_counter()
-    loss = validation_loss(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
+
+    def losses() -> tuple[float, int]:
+        batches = trainee.feed.validation_batches()
+        loss = validation_loss(
+            trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks
+        )
+        return loss, sum(b.num_tokens for b in batches)
+
+    loss, tokens = with_smaller_steps(trainee, losses)
     seconds = time.perf_counter() - began
-    tokens = sum(b.num_tokens for b in batches)
-    observer.after_validation(
+    judgement = observer.after_validation(
         step, loss, {"kind": "validation", "step": step, "loss": loss, "tokens": tokens, "seconds": seconds}
     )
-    return loss
+    criterion = loss if judgement.criterion is None else judgement.criterion
+    told = {"criterion": criterion, "stop": float(judgement.wants_stop)}
+    agreed = trainee.ranks.sum(told if trainee.ranks.is_main else dict.fromkeys(told, 0.0))
+    return loss, agreed["criterion"], bool(agreed["stop"])
 
 
 def _save(
-    trainee: Trainee, store: CheckpointStore, step: int, seconds: float, losses: Sequence[float], loss: float | None
+    trainee: Trainee,
+    store: CheckpointStore,
+    step: int,
+    seconds: float,
+    losses: Sequence[float],
+    criteria: Sequence[float],
+    loss: float | None,
+    wants_stop: bool,
 ) -> None:
     if trainee.ranks.is_main:
         position = Position(
@@ -203,6 +243,8 @@ def _save(
             fingerprints=dict(trainee.fingerprints),
             seconds=seconds,
             validation_losses=tuple(losses),
+            criteria=tuple(criteria),
+            wants_stop=wants_stop,
         )
-        store.save(trainee.optimizer, position, loss)
+        store.save(trainee.optimizer, position, loss, None if loss is None else criteria[-1])
     trainee.ranks.barrier()

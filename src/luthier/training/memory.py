@@ -42,3 +42,39 @@ def total_memory_bytes(device: torch.device) -> int:
     if limit.is_file() and (text := limit.read_text().strip()).isdigit():
         return min(machine, int(text))
     return machine
+
+
+def available_memory_bytes(device: torch.device, *, whole: bool = False) -> int:
+    """Memory that a training could still take.
+
+    Args:
+        whole: What the device has, whoever uses it now: the same for every process.
+    """
+    if whole:
+        return total_memory_bytes(device)
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return min(_available_in_machine(), _available_in_group())
+
+
+def _available_in_machine() -> int:
+    meminfo = Path("/proc/meminfo")
+    if meminfo.is_file():
+        for line in meminfo.read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    return total_memory_bytes(torch.device("cpu")) - resident_bytes()
+
+
+def _available_in_group() -> int:
+    """What the control group leaves; cached files count as free."""
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if not (limit.is_file() and used.is_file() and (text := limit.read_text().strip()).isdigit()):
+        return sys.maxsize
+    rows = (line.split() for line in (group / "memory.stat").read_text().splitlines())
+    cached = sum(int(value) for name, value in rows if name in ("inactive_file", "active_file"))
+    return int(text) - int(used.read_text()) + cached

@@ -16,6 +16,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from luthier.accel.attention import choose_route
+from luthier.accel.checkpointing import keep
 from luthier.accel.cpu_allocator import keep_freed_memory
 from luthier.accel.lora_linear import FusedLoraLinear
 from luthier.accel.registry import AppliedPatches, Patch
@@ -24,6 +25,7 @@ from luthier.accel.scorer import ScoringModel
 from luthier.accel.swiglu import FusedSwiglu
 from luthier.config import Recipe
 from luthier.config.adapter import LoraSection
+from luthier.config.objective import DpoSection, KtoSection
 from luthier.data.order import steps_per_epoch, total_steps
 from luthier.data.prepare import PreparedData, prepare
 from luthier.data.template import ChatTemplate
@@ -39,19 +41,18 @@ from luthier.models.load import (
     load_tokenizer,
 )
 from luthier.models.placement import Placement, place
-from luthier.objectives.base import Objective
-from luthier.objectives.sft import Sft
 from luthier.plan.job import BUDGET_TOKENS
-from luthier.reporter import Reporter
+from luthier.plan.policy import CheckpointPolicy
+from luthier.reporter import Reporter, Silent
 from luthier.training.feed import Feed
 from luthier.training.loop import Rhythm, Trainee
 from luthier.training.loss_scale import LossScale
 from luthier.training.ranks import Ranks
 from luthier.training.schedule import learning_rate, warmup_steps
-
-OBJECTIVES: dict[str, Callable[[], Objective]] = {"sft": Sft}
+from luthier.workflows.build_objective import build_objective, overlap_tokens, rows_needed
 from luthier.workflows.build_optimizer import build_optimizer
 from luthier.workflows.parametrise import load_base, parametrise, token_ids
+from luthier.workflows.reference_logprobs import Beginning, Sides, require_live_reference, with_reference
 
 SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm(), "swiglu": FusedSwiglu()}
 """By the name that `train.speedups` uses, in the order of application."""
@@ -122,6 +123,8 @@ def read_inputs(recipe: Recipe, reporter: Reporter) -> Inputs:
         model_max_length=model_config.get_text_config().max_position_embeddings,
         overlong=recipe.data.overlong,
         limit=recipe.data.limit,
+        rows=rows_needed(recipe.objective),
+        overlap_tokens=overlap_tokens(recipe.objective),
         reporter=reporter,
     )
     if recipe.train.early_stopping_patience is not None and not len(data.validation):
@@ -147,19 +150,26 @@ def build_model(inputs: Inputs) -> BuiltModel:
     recipe, placement = inputs.recipe, inputs.placement
     if placement.device.type == "cpu":
         keep_freed_memory()
-    model = load_causal_lm(inputs.source, placement.dtype, placement.device)
     chatml = inputs.template.chatml
-    if chatml is not None:
     named = recipe.adapter.trainable_tokens if isinstance(recipe.adapter, LoraSection) else ()
     ids = {*token_ids(inputs.tokenizer, named), *(chatml.trainable_ids if chatml is not None else ())}
     model = load_base(recipe, inputs.source, placement)
+    if chatml is not None:
         add_tokens(model, inputs.tokenizer, chatml.new_tokens)
     trained = parametrise(
         recipe, model, source=inputs.source, placement=placement, trainable_token_ids=tuple(sorted(ids))
     )
     route, reason = choose_route(recipe.model.attention, inputs.model_config, placement.device)
     speedups, left_out = apply_speedups(trained, recipe.train.speedups)
+    keep(trained, policy_asked_for(inputs))
     return BuiltModel(ScoringModel(trained, route), f"{route} ({reason})", speedups, left_out)
+
+
+def policy_asked_for(inputs: Inputs) -> CheckpointPolicy:
+    """What the recipe says; keep everything where it leaves the choice."""
+    num_layers = inputs.model_config.get_text_config().num_hidden_layers
+    recompute = inputs.recipe.train.gradient_checkpointing is True
+    return CheckpointPolicy.recompute_all(num_layers) if recompute else CheckpointPolicy.keep_all(num_layers)
 
 
 def apply_speedups(
@@ -184,29 +194,57 @@ def apply_speedups(
     return tuple(chosen), left_out
 
 
-def build_trainee(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> Trainee:
-    """Optimiser, data feed, objective and what must not change until a resume."""
+def build_trainee(
+    inputs: Inputs,
+    built: BuiltModel,
+    base_fingerprint: str,
+    *,
+    step_down: Callable[[str], bool] | None = None,
+    reporter: Reporter | None = None,
+) -> Trainee:
+    """Optimiser, data feed, objective and what must not change until a resume.
+
+    Args:
+        step_down: What to do when memory runs out; see `Trainee`.
+        reporter: Told of what the objective needs beforehand.
+    """
     recipe = inputs.recipe
+    budget_tokens = recipe.train.micro_batch_tokens or BUDGET_TOKENS[inputs.placement.device.type]
+    beginning = Beginning(built.scoring, base_fingerprint, inputs.placement, budget_tokens, inputs.ranks)
+    train, validation = rows_with_reference(inputs, beginning, reporter or Silent())
     optimizer = build_optimizer(recipe, built.model, inputs.model_config.get_text_config().num_hidden_layers)
     feed = Feed(
-        train=inputs.data.train,
-        validation=inputs.data.validation,
+        train=train,
+        validation=validation,
         batch_size=recipe.train.batch_size,
-        budget_tokens=recipe.train.micro_batch_tokens or BUDGET_TOKENS[inputs.placement.device.type],
+        budget_tokens=budget_tokens,
         seed=recipe.train.seed,
         ranks=inputs.ranks,
         share_prefixes=not has_dropout(built.model),
     )
     return Trainee(
         model=inputs.ranks.wrap(built.scoring, inputs.placement.device),
-        objective=OBJECTIVES[recipe.objective.name](),
+        objective=build_objective(recipe.objective, built.scoring, is_full=recipe.is_full),
         optimizer=optimizer,
         feed=feed,
         placement=inputs.placement,
         ranks=inputs.ranks,
         loss_scale=LossScale.for_compute(inputs.placement.compute),
         fingerprints=run_fingerprints(inputs, built, base_fingerprint),
+        step_down=step_down,
     )
+
+
+def rows_with_reference(inputs: Inputs, beginning: Beginning, reporter: Reporter) -> Sides:
+    """Training and validation rows, with the reference's log-probabilities where the objective takes them from there."""
+    section, sides = inputs.recipe.objective, (inputs.data.train, inputs.data.validation)
+    if not isinstance(section, DpoSection | KtoSection):
+        return sides
+    if section.reference == "live":
+        require_live_reference(beginning, inputs.data.train)
+        return sides
+    rendering = (inputs.template.tokenizer_fingerprint, inputs.template.fingerprint)
+    return with_reference(beginning, sides, rendering=rendering, reporter=reporter)
 
 
 def run_fingerprints(inputs: Inputs, built: BuiltModel, base_fingerprint: str) -> dict[str, str]:

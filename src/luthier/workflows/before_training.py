@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from luthier.checks import data as data_checks
 from luthier.checks import preflight as preflight_checks
@@ -17,6 +18,7 @@ from luthier.runs.folder import RunFolder
 from luthier.training.loop import Trainee
 from luthier.types import Check, Conversation, Message
 from luthier.workflows.assemble import BuiltModel, Inputs
+from luthier.workflows.fitting import Fitting
 from luthier.workflows.planned import write_plan
 from luthier.workflows.recording import record_checks
 
@@ -49,7 +51,14 @@ def check_data(inputs: Inputs) -> list[Check]:
 
 
 def preflight(
-    folder: RunFolder, inputs: Inputs, built: BuiltModel, trainee: Trainee, reporter: Reporter, *, before_bytes: int
+    folder: RunFolder,
+    inputs: Inputs,
+    built: BuiltModel,
+    trainee: Trainee,
+    fitting: Fitting,
+    reporter: Reporter,
+    *,
+    before_bytes: int,
 ) -> list[Check]:
     """The memory plan, then all preflight checks, recorded and reported one by one.
 
@@ -58,8 +67,8 @@ def preflight(
     """
     rows = sorted(range(len(inputs.data.train)), key=lambda i: (inputs.data.train.lengths[i], i))[:STEP0_ROWS]
     examples = [inputs.data.train[i] for i in rows]
-    largest = trainee.feed.largest_batch(inputs.total_steps)
-    write_plan(folder, inputs, largest, before_bytes, reporter)
+    largest = partial(trainee.feed.largest_batch, inputs.total_steps)
+    write_plan(folder, inputs, largest(), fitting.rung.policy, before_bytes, reporter)
     vocab = inputs.model_config.get_text_config().vocab_size
     engine = make_engine(inputs, built)
     prompt = _preflight_request(inputs)

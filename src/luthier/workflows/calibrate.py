@@ -27,7 +27,7 @@ from luthier.plan.memory import plan_memory
 from luthier.reporter import Reporter
 from luthier.training.memory import peak_memory_bytes
 from luthier.training.step import train_step
-from luthier.workflows.assemble import Inputs, build_model, build_trainee, read_inputs
+from luthier.workflows.assemble import Inputs, build_model, build_trainee, policy_asked_for, read_inputs
 from luthier.workflows.planned import planned_job
 
 STEPS, WARM_UP_STEPS = 10, 2
@@ -61,7 +61,7 @@ def calibrate(loaded: LoadedRecipe, reporter: Reporter) -> CalibrationResult:
     built = build_model(inputs)
     trainee = build_trainee(inputs, built, "calibration")
     trainee.model.train()
-    job = planned_job(inputs, trainee.feed.largest_batch(STEPS))
+    job = planned_job(inputs, trainee.feed.largest_batch(STEPS), policy_asked_for(inputs))
     reporter.stage(f"{STEPS} steps")
     rates: list[tuple[float, float]] = []
     for step in range(STEPS):

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from luthier.config.adapter import LoraSection
 from luthier.config.load import LoadedRecipe, resolve
@@ -18,7 +18,7 @@ from luthier.errors import InputError
 from luthier.plan.adapted import adapted_names
 from luthier.plan.calibration import Calibration, choose_calibration, load_calibrations
 from luthier.plan.cost import Cost, Offer, cost_of, load_offers, merge_offers, read_offers
-from luthier.plan.engine import ours_on
+from luthier.plan.engine import EngineProfile, ours_on
 from luthier.plan.fit import Fit, fit_all
 from luthier.plan.hardware import Hardware, find_hardware
 from luthier.plan.job import BUDGET_TOKENS, Compute, Job, Objective, ParametersKind
@@ -26,6 +26,7 @@ from luthier.plan.locate import FoundModel, locate
 from luthier.plan.memory import MOMENTS, MemoryPlan, plan_memory
 from luthier.plan.policy import CheckpointPolicy
 from luthier.plan.remedies import Patch, Saving, first_patch, savings
+from luthier.plan.rungs import Rung, choose, ladder
 from luthier.plan.time import Amount, Seconds, training_time
 from luthier.reporter import Reporter, Silent
 from luthier.units import GIB
@@ -50,7 +51,7 @@ class PlanRequest:
     targets: tuple[str, ...] | str = "all-linear"
     compute: Compute | None = None
     attention: str = "auto"
-    checkpointing: bool = False
+    checkpointing: bool | Literal["auto"] = "auto"
     data: tuple[str, ...] = ()
     format: str = "auto"
     columns: tuple[tuple[str, str], ...] = ()
@@ -195,6 +196,8 @@ def plan(request: PlanRequest, reporter: Reporter | None = None) -> PlanResult:
     memory = plan_memory(job, engine)
     usable = device.usable_bytes
     verdict = "fits" if memory.high_bytes <= usable else "tight" if memory.total_bytes <= usable else "no"
+    if verdict != "fits":
+        notes = (*notes, *_cut_by_training(request, job, engine, usable, offloads=device.kind == "cuda"))
     patch = missing = None
     if memory.total_bytes > usable:
         patch = first_patch(job, engine, device, usable)
@@ -279,7 +282,7 @@ def build_job(
         targets=targets,
         compute=compute,
         attention="eager" if eager else "fused",
-        policy=CheckpointPolicy.recompute_all(shape.num_layers) if request.checkpointing else None,
+        policy=CheckpointPolicy.recompute_all(shape.num_layers) if request.checkpointing is True else None,
         generation_rows=request.generation_rows,
         generation_tokens=min(context, shape.max_positions or context) + request.new_tokens
         if request.generation_rows
@@ -290,6 +293,24 @@ def build_job(
     if request.objective in ("dpo", "reward", "ppo"):
         notes.append(f"Luthier's trainer has no {request.objective} yet: this is a plan, not yet a recipe.")
     return job, tuple(notes)
+
+
+def _cut_by_training(
+    request: PlanRequest, job: Job, engine: EngineProfile, usable_bytes: float, *, offloads: bool
+) -> list[str]:
+    """What `luthier train` does by itself where steps as planned do not safely fit; nothing where that is not enough."""
+    rungs = ladder(
+        Rung(job.micro_batch_tokens, job.kept),
+        job.context,
+        tokens_fixed=request.micro_batch_tokens is not None,
+        policy_fixed=request.checkpointing != "auto",
+        offloads=offloads,
+    )
+    choice = choose(job, rungs, engine, usable_bytes)
+    if not choice.index or choice.plan.total_bytes > usable_bytes:
+        return []
+    need = gib(choice.plan.total_bytes)
+    return [f"`luthier train` cuts steps to fit by itself: {rungs[choice.index]} ({need:.1f} GiB planned)."]
 
 
 def plan_rows(request: PlanRequest, found: FoundModel | None, reporter: Reporter) -> RowFacts | None:

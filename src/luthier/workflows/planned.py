@@ -23,36 +23,55 @@ from luthier.units import format_bytes
 from luthier.workflows.assemble import Inputs
 
 
-def planned_job(inputs: Inputs, largest: Batch) -> Job:
+def planned_job(inputs: Inputs, largest: Batch, policy: CheckpointPolicy) -> Job:
     """The job of a run whose largest micro-batch is known.
 
     Raises:
         ModelError: The model's family is none that the planner knows.
     """
+    tokens = largest.num_tokens
+    return _job(inputs, tokens, largest.longest_row_tokens, largest.num_targets / tokens, policy)
+
+
+def job_before_packing(inputs: Inputs, budget_tokens: int, policy: CheckpointPolicy) -> Job:
+    """The job of a run whose rows are known and not yet packed: each micro-batch is as full as it can be.
+
+    Raises:
+        ModelError: The model's family is none that the planner knows.
+    """
+    lengths = inputs.data.train.lengths
+    longest = int(lengths.max())
+    step_tokens = inputs.recipe.train.batch_size * float(lengths.mean()) / inputs.ranks.world_size
+    tokens = max(longest, min(budget_tokens, int(step_tokens) + 1))
+    rows = inputs.data.report.train
+    supervised = rows.num_supervised_tokens / max(1, rows.num_tokens)
+    return _job(inputs, tokens, longest, supervised, policy)
+
+
+def _job(inputs: Inputs, tokens: int, longest_row: int, supervised_share: float, policy: CheckpointPolicy) -> Job:
     recipe = inputs.recipe
     shape = read_shape(inputs.model_config.to_dict(), recipe.model.name)
     lora = recipe.adapter if isinstance(recipe.adapter, LoraSection) else None
-    tokens = largest.num_tokens
     step_tokens = recipe.train.batch_size * float(inputs.data.train.lengths.mean()) / inputs.ranks.world_size
     return Job(
         shape=shape,
         parameters="full" if recipe.is_full else "qlora" if recipe.precision.base == "nf4" else "lora",
         micro_batch_tokens=tokens,
-        context=largest.longest_row_tokens,
+        context=longest_row,
         num_micro_batches=2 if step_tokens > tokens else 1,
-        supervised_share=largest.num_targets / tokens,
+        supervised_share=supervised_share,
         rank=lora.rank if lora else 16,
         targets=adapted_names(lora.target_modules if lora else "all-linear", shape),
         compute=inputs.placement.compute,
         attention="eager" if shape.softcap or recipe.model.attention == "eager" else "fused",
-        policy=CheckpointPolicy.recompute_all(shape.num_layers) if recipe.train.gradient_checkpointing else None,
+        policy=policy,
     )
 
 
-def planned_memory(inputs: Inputs, largest: Batch) -> MemoryPlan | None:
+def planned_memory(inputs: Inputs, largest: Batch, policy: CheckpointPolicy) -> MemoryPlan | None:
     """Memory of that job on the run's device; None where the planner does not know the model's family."""
     try:
-        job = planned_job(inputs, largest)
+        job = planned_job(inputs, largest, policy)
     except ModelError:
         return None
     kind: Any = inputs.placement.device.type
@@ -64,9 +83,16 @@ def bytes_before_model(inputs: Inputs) -> int:
     return resident_bytes() if inputs.placement.device.type == "cpu" else 0
 
 
-def write_plan(folder: RunFolder, inputs: Inputs, largest: Batch, before_bytes: int, reporter: Reporter) -> None:
+def write_plan(
+    folder: RunFolder,
+    inputs: Inputs,
+    largest: Batch,
+    policy: CheckpointPolicy,
+    before_bytes: int,
+    reporter: Reporter,
+) -> None:
     """Plan the run's memory, say it, and keep it in plan.json; a model that the planner does not know has no plan."""
-    plan = planned_memory(inputs, largest)
+    plan = planned_memory(inputs, largest, policy)
     if plan is None:
         reporter.say(f"No memory plan: the planner does not know the family of {inputs.recipe.model.name}.")
         return

@@ -40,12 +40,14 @@ from luthier.workflows.before_training import BaseAnswers, check_data, preflight
 from luthier.workflows.check_recipe import require_inputs
 from luthier.workflows.evaluate import EvaluationResult, evaluate
 from luthier.workflows.finish import finish
+from luthier.workflows.fitting import fit
 from luthier.workflows.general_suite import tasks_after_training
 from luthier.workflows.planned import bytes_before_model, planned_against_measured
 from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_failed
 from luthier.workflows.sample_answers import SampleAnswers
 from luthier.workflows.train_loop import Start, first_validation, restore, train_in_folder
 from luthier.workflows.watch_curves import read_diagnosis
+from luthier.workflows.watch_tasks import TaskWatch
 
 TOKEN_VIEW_ROWS = 5
 
@@ -283,6 +285,7 @@ def _train_in(
 ) -> TrainResult:
     reporter.stage("Load the model")
     before_bytes = bytes_before_model(inputs)
+    fitting = fit(folder, inputs, reporter, resume=resume)
     built = build_model(inputs)
     trained, total = describe_training(built.model)
     reporter.say(
@@ -291,9 +294,11 @@ def _train_in(
     )
     manifest.summary |= {"speedups": list(built.speedups), "speedups_left_out": dict(built.left_out)}
     base_fingerprint = frozen_fingerprint(built.model)
-    trainee = build_trainee(inputs, built, base_fingerprint)
+    trainee = build_trainee(inputs, built, base_fingerprint, step_down=fitting.step_down)
+    fitting.hold(built.model, trainee.feed)
     store = CheckpointStore(folder / "checkpoints")
     samples = SampleAnswers(folder, inputs, built, reporter)
+    tasks = TaskWatch(folder, inputs, built, reporter)
     if resume:
         start = restore(folder, store, trainee, reporter)
         base_answers = BaseAnswers.load(folder, inputs)
@@ -302,12 +307,12 @@ def _train_in(
         # Dropout: the same on every start, other per rank.
         torch.manual_seed(inputs.recipe.train.seed + inputs.ranks.rank)
         reporter.stage("Preflight")
-        checks = preflight(folder, inputs, built, trainee, reporter, before_bytes=before_bytes)
+        checks = preflight(folder, inputs, built, trainee, fitting, reporter, before_bytes=before_bytes)
         stop_if_failed("preflight", checks)
         base_answers = stop_test_answers(inputs, built, reporter)
         base_answers.save(folder)
-        first_validation(folder, trainee, samples, base_answers, reporter)
-    loop = train_in_folder(folder, manifest, inputs, trainee, store, samples, reporter, start)
+        first_validation(folder, trainee, samples, tasks, base_answers, reporter)
+    loop = train_in_folder(folder, manifest, inputs, trainee, store, samples, tasks, reporter, start)
     if loop.stopped_by is not None:
         raise Interrupted(loop.stopped_by, "Stopped.")
     return _finish(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,8 +28,8 @@ from tests.unit.checks.conftest import CPU
 ROWS = random_rows([5, 9, 14])
 
 
-def largest(trainee: Trainee) -> Batch:
-    return trainee.feed.largest_batch(2)
+def largest(trainee: Trainee) -> Callable[[], Batch]:
+    return partial(trainee.feed.largest_batch, 2)
 
 
 def break_weights(scoring: ScoringModel) -> None:
@@ -73,7 +75,31 @@ def test_longest_row_fails_where_memory_runs_out(trainee: Trainee, monkeypatch: 
     monkeypatch.setattr(checks, "accumulate_gradients", out_of_memory)
     check = checks.longest_row_trains(trainee, largest(trainee))
     assert not check.passed
-    assert check.measured == "out of memory: CUDA out of memory. Tried to allocate 2 GiB."
+    assert "CUDA out of memory. Tried to allocate 2 GiB." in str(check.measured)
+
+
+def test_longest_row_is_cut_smaller_where_memory_runs_out_once(
+    trainee: Trainee, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    real = checks.accumulate_gradients
+
+    def short_of_memory(model: Any, objective: Any, batches: list[Batch], *rest: Any, **more: Any) -> Any:
+        asked.append(batches[0].num_tokens)
+        if len(asked) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(model, objective, batches, *rest, **more)
+
+    def step_down(_: str) -> bool:
+        trainee.feed.budget_tokens = 20
+        return True
+
+    monkeypatch.setattr(checks, "accumulate_gradients", short_of_memory)
+    smaller = replace(trainee, step_down=step_down)
+    check = checks.longest_row_trains(smaller, largest(smaller))
+    assert check.passed
+    assert asked[1] <= 20 < asked[0]
+    assert f"({asked[1]} tokens" in check.claim
 
 
 # -- evaluation and generation -------------------------------------------------------------------------------------------
