@@ -32,7 +32,7 @@ def answers_end(sets: Sequence[TokenizedSet], end_ids: frozenset[int], max_lengt
         is_last[tokens.segment_offsets[1:] - 1] = trained[tokens.segment_offsets[1:] - 1]
         lasts = np.flatnonzero(is_last)
         segments = np.searchsorted(tokens.segment_offsets, lasts, side="right") - 1
-        at_limit = lasts - tokens.segment_offsets[segments] + 1 == (max_length or -1)
+        at_limit = lasts - tokens.segment_offsets[segments] + 1 + tokens.contexts[segments] == (max_length or -1)
         ended = np.isin(tokens.ids[lasts], list(end_ids))
         cut += int((at_limit & ~ended).sum())
         turns += int((ended | ~at_limit).sum())

@@ -17,6 +17,7 @@ import torch
 
 from luthier.accel.attention import plain_attention
 from luthier.accel.scorer import ScoringModel
+from luthier.data.answers import separate
 from luthier.data.batch import Batch
 from luthier.data.collate import collate
 from luthier.data.example import Example
@@ -154,7 +155,11 @@ def _short(value: float) -> float | str:
 
 
 def _plain_log_likelihood(scoring: ScoringModel, row: Example, placement: Placement) -> float:
-    (segment,) = row.segments
+    return sum(_plain_branch(scoring, branch, placement) for branch in separate(row))
+
+
+def _plain_branch(scoring: ScoringModel, branch: Example, placement: Placement) -> float:
+    (segment,) = branch.segments
     ids = torch.tensor(segment.ids, dtype=torch.int64, device=placement.device)[None]
     weights = torch.tensor(segment.weights, device=placement.device)[1:]
     logits_TV = scoring.causal_lm(input_ids=ids, use_cache=False).logits[0, :-1].float()
@@ -164,8 +169,7 @@ def _plain_log_likelihood(scoring: ScoringModel, row: Example, placement: Placem
 
 def packing_does_not_leak(scoring: ScoringModel, first: Example, second: Example, vocab_size: int) -> Check:
     """Changing every token of one document leaves the scores of its neighbour as they were."""
-    (segment,) = first.segments
-    changed = replace(first, segments=(replace(segment, ids=(segment.ids + 1) % vocab_size),))
+    changed = replace(first, segments=tuple(replace(s, ids=(s.ids + 1) % vocab_size) for s in first.segments))
     scoring.eval()
     with torch.no_grad():
         batches = [collate([row, second]).to(scoring.device) for row in (first, changed)]

@@ -69,6 +69,22 @@ def stop_share(answers: Sequence[Completion]) -> float:
     return sum(answer.finish_reason == "stop" for answer in answers) / len(answers)
 
 
+def still_stops(base: Sequence[Completion], tuned: Sequence[Completion]) -> Check:
+    """As `tuned_model_stops`, of a training that compares answers: it teaches no endings, but must not unteach them."""
+    before, after = stop_share(base), stop_share(tuned)
+    least = max(0.0, min(LEAST_STOP_SHARE, before - 1 / len(tuned)))  # one prompt more or less is chance
+    return Check(
+        name="result.stops",
+        claim=f"The tuned model ends its answers as often as the base model ({len(tuned)} validation prompts).",
+        measured=round(100 * after, 1),
+        limit=round(100 * least, 1),
+        unit="%",
+        passed=after >= least,
+        advice="The training pushed endings away: longer answers may be the better ones in nearly all pairs. Balance their "
+        "lengths, use a loss per token (sigmoid_norm, simpo), or set objective.sft_weight.",
+    )
+
+
 def tuned_model_stops(base: Sequence[Completion], tuned: Sequence[Completion]) -> Check:
     """Share of answers that end with an end-of-turn token, base against tuned."""
     before, after = stop_share(base), stop_share(tuned)

@@ -86,8 +86,14 @@ def frozen_unchanged(before: str, model: nn.Module) -> Check:
     )
 
 
-def loss_fell(first_validation: float | None, result_validation: float | None) -> Check | None:
-    """Validation loss of the result against the untrained model; None without validation rows."""
+def loss_fell(
+    first_validation: float | None, result_validation: float | None, unit: str = "nats per token"
+) -> Check | None:
+    """Validation loss of the result against the untrained model; None without validation rows.
+
+    Args:
+        unit: What the loss is, per what.
+    """
     if first_validation is None or result_validation is None:
         return None
     return Check(
@@ -95,7 +101,7 @@ def loss_fell(first_validation: float | None, result_validation: float | None) -
         claim="The validation loss of the result is below that of the untrained model.",
         measured=round(result_validation, 4),
         limit=round(first_validation, 4),
-        unit="nats per token",
+        unit=unit,
         passed=result_validation < first_validation,
         advice="Training made the model worse on held-out rows: lower train.learning_rate or look at the data.",
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TypedDict
+from typing import TypedDict, get_args
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from luthier.config.problems import NAMES_ELSEWHERE, describe_field, leaf_fields
@@ -50,10 +51,36 @@ def field_like(word: str) -> str | None:
 
 def _in_words(name: str, fields: Sequence[FieldInfo]) -> FieldWords:
     """Fields of one name: one, or one per kind of section."""
-    optional = [f for f in fields if not f.is_required()]
+    kinds = _kinds(name)
+    values = [None if f.is_required() else write_value(f.get_default(call_default_factory=True)) for f in fields]
+    defaults: dict[str, list[str]] = {}
+    for kind, value in zip(kinds or [""] * len(fields), values, strict=True):
+        if value is not None:
+            defaults.setdefault(value, []).append(kind)
+    differ = len(defaults) > 1
+    only = f"({', '.join(kinds)}) " if kinds and len(kinds) < _num_kinds(name) else ""
     return {
         "name": name,
         "takes": describe_field(*fields),
-        "default": write_value(optional[0].get_default(call_default_factory=True)) if optional else "",
-        "meaning": " ".join((fields[0].description or "").split()),
+        "default": ", ".join(f"{value} ({', '.join(of)})" if differ else value for value, of in defaults.items()),
+        "meaning": only + " ".join((fields[0].description or "").split()),
     }
+
+
+def _sections_by_kind(name: str) -> dict[str, type[BaseModel]]:
+    """The section of a field by the kind that it calls itself; empty where there is one kind only."""
+    found = Recipe.model_fields[name.partition(".")[0]]
+    if not isinstance(found.discriminator, str):
+        return {}
+    sections: tuple[type[BaseModel], ...] = get_args(found.annotation)
+    return {get_args(s.model_fields[found.discriminator].annotation)[0]: s for s in sections}
+
+
+def _num_kinds(name: str) -> int:
+    return len(_sections_by_kind(name))
+
+
+def _kinds(name: str) -> list[str]:
+    """Which kinds of its section have a field, where there are several kinds."""
+    leaf = name.rpartition(".")[2]
+    return [kind for kind, section in _sections_by_kind(name).items() if leaf in section.model_fields]

@@ -237,6 +237,13 @@ def _example(row: int, answers: Sequence[_Answer]) -> Example:
     return Example(row, tuple(segments))
 
 
+def unshared(example: Example) -> Example:
+    """The same answers, each with a prompt of its own."""
+    if len(example.segments) == 1:
+        return example
+    return Example(example.row, tuple(branch.segments[0] for branch in separate(example)))
+
+
 def separate(example: Example) -> list[Example]:
     """Each branch of a tree as an example of one segment: what the tree stands for, without sharing."""
     continued = {segment.parent for segment in example.segments}

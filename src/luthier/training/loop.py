@@ -26,7 +26,7 @@ from luthier.training.loss_scale import LossScale
 from luthier.training.memory import peak_memory_bytes
 from luthier.training.optim import MasterAdamW
 from luthier.training.ranks import Ranks
-from luthier.training.step import StepResult, train_step, validation_loss
+from luthier.training.step import StepResult, Validation, train_step, validate, validation_record
 from luthier.training.step_down import with_smaller_steps
 
 MOST_SKIPPED_STEPS = 25
@@ -206,18 +206,14 @@ def _validate(trainee: Trainee, step: int, observer: Observer) -> tuple[float, f
     """Loss, what is decisive, and whether to stop; the same on all ranks."""
     began = time.perf_counter()
 
-    def losses() -> tuple[float, int]:
+    def measure() -> tuple[Validation, int]:
         batches = trainee.feed.validation_batches()
-        loss = validation_loss(
-            trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks
-        )
-        return loss, sum(b.num_tokens for b in batches)
+        found = validate(trainee.model, trainee.objective, batches, placement=trainee.placement, ranks=trainee.ranks)
+        return found, sum(b.num_tokens for b in batches)
 
-    loss, tokens = with_smaller_steps(trainee, losses)
-    seconds = time.perf_counter() - began
-    judgement = observer.after_validation(
-        step, loss, {"kind": "validation", "step": step, "loss": loss, "tokens": tokens, "seconds": seconds}
-    )
+    found, tokens = with_smaller_steps(trainee, measure)
+    loss, seconds = found.loss, time.perf_counter() - began
+    judgement = observer.after_validation(step, loss, {**validation_record(step, found, tokens), "seconds": seconds})
     criterion = loss if judgement.criterion is None else judgement.criterion
     told = {"criterion": criterion, "stop": float(judgement.wants_stop)}
     agreed = trainee.ranks.sum(told if trainee.ranks.is_main else dict.fromkeys(told, 0.0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -179,6 +180,12 @@ def validate(
     model.train(was_training)
     values = ranks.sum({name: float(value) for name, value in sums.items()})
     return Validation(values.pop("loss"), values)
+
+
+def validation_record(step: int, found: Validation, num_tokens: int) -> dict[str, Any]:
+    """The line for metrics.jsonl; terms only where there is more than the loss itself."""
+    record: dict[str, Any] = {"kind": "validation", "step": step, "loss": found.loss, "tokens": num_tokens}
+    return record | ({"terms": dict(found.terms)} if len(found.terms) > 1 else {})
 
 
 def validation_loss(

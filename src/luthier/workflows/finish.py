@@ -23,6 +23,7 @@ from luthier.workflows.before_training import (
     sample_conversations,
     split_last_answer,
 )
+from luthier.workflows.build_objective import rows_needed
 from luthier.workflows.recording import record_checks
 
 SERVING_CONVERSATIONS = 10
@@ -67,7 +68,7 @@ def finish(
     steps = [r["loss"] for r in folder.read_lines("metrics.jsonl") if r["kind"] == "train"]
     checks: list[Check | None] = [
         result_checks.saved_equals_live(built.model, target),
-        loss_fell(losses.get(0), chosen.loss),
+        loss_fell(losses.get(0), chosen.loss, trainee.objective.unit),
     ]
     if not inputs.recipe.is_full:
         checks.append(frozen_unchanged(base_fingerprint, built.model))
@@ -77,7 +78,15 @@ def finish(
         checks.append(result_checks.serving_equals_training(inputs.template, target, saved_tokenizer, conversations))
     record_checks(folder, reporter, [c for c in checks if c is not None])
     summary = _stop_test(folder, inputs, built, base_answers, chosen.step, reporter)
+    if terms := _held_out_terms(folder, chosen.step):
+        summary["held_out"] = terms
     return Finished(target, "best" if best else "last", chosen.step, steps[-1] if steps else None, chosen.loss, summary)
+
+
+def _held_out_terms(folder: RunFolder, step: int) -> dict[str, float]:
+    """What the objective measured beside its loss on the validation rows (rewards, accuracy), of the weights that were kept."""
+    records = [r for r in folder.read_lines("metrics.jsonl") if r["kind"] == "validation" and r["step"] == step]
+    return dict(records[-1].get("terms", {})) if records else {}
 
 
 def _stop_test(
@@ -88,7 +97,9 @@ def _stop_test(
         return {}
     reporter.stage("Answers of the tuned model")
     tuned = generate_with_progress(make_engine(inputs, built), base.requests, reporter, "tuned answers")
-    record_checks(folder, reporter, [result_checks.tuned_model_stops(base.answers, tuned)])
+    imitates = rows_needed(inputs.recipe.objective) == "conversations"
+    stops = result_checks.tuned_model_stops if imitates else result_checks.still_stops
+    record_checks(folder, reporter, [stops(base.answers, tuned)])
     for row, request, before, after in zip(base.rows, base.requests, base.answers, tuned, strict=True):
         folder.append_line(
             "samples.jsonl",

@@ -13,7 +13,7 @@ from luthier.training.checkpoint import CheckpointStore, refuse_mismatch
 from luthier.training.early_stopping import num_without_improvement
 from luthier.training.interrupt import stop_on_signal
 from luthier.training.loop import LoopResult, Trainee, run_loop
-from luthier.training.step import validation_loss
+from luthier.training.step import Validation, validate, validation_record
 from luthier.training.step_down import with_smaller_steps
 from luthier.training.trackers import TrackedRun, open_trackers
 from luthier.units import format_seconds
@@ -64,8 +64,8 @@ def first_validation(
     if not len(trainee.feed.validation):
         return
 
-    def losses() -> float:
-        return validation_loss(
+    def measure() -> Validation:
+        return validate(
             trainee.model,
             trainee.objective,
             trainee.feed.validation_batches(),
@@ -73,14 +73,14 @@ def first_validation(
             ranks=trainee.ranks,
         )
 
-    loss = with_smaller_steps(trainee, losses)
+    found = with_smaller_steps(trainee, measure)
     if trainee.ranks.is_main:
         tokens = sum(b.num_tokens for b in trainee.feed.validation_batches())
         greedy = zip(base_answers.requests, base_answers.answers, strict=True)
         seconds = samples.take_untrained({r.prompt_ids: answer for r, answer in greedy if r.temperature == 0})
-        record = {"kind": "validation", "step": 0, "loss": loss, "tokens": tokens, "sample_seconds": seconds}
+        record = {**validation_record(0, found, tokens), "sample_seconds": seconds}
         folder.append_line("metrics.jsonl", {**record, **tasks.measure(0).to_json()})
-    reporter.say(f"Validation loss before training: {loss:.4f}.")
+    reporter.say(f"Validation loss before training: {found.loss:.4f}.")
 
 
 def train_in_folder(

@@ -8,25 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from luthier.config.recipe import Recipe
+from luthier.data.answers import compared, imitated
 from luthier.data.find_files import find_files
 from luthier.data.prepare import read_files
-from luthier.data.split import split
+from luthier.data.row_kinds import AnyRow
+from luthier.data.split import Split, split
 from luthier.data.tokenize import Item
 from luthier.runs.folder import RunFolder
-from luthier.types import Conversation, Document
+from luthier.workflows.build_objective import rows_needed
 
 
 def read_training_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
-    """The training side of the run's data, as the recipe splits it; dropped rows too.
+    """The training side of the run's data, as the recipe splits it; dropped rows too, of pairs the chosen answers.
 
     Raises:
         DataError: The files are gone, or are no longer those that the run was trained on.
     """
     items = _read(folder, recipe, recipe.data.train)
     if recipe.data.validation or not recipe.data.validation_fraction:
-        return items
-    assert recipe.train.seed is not None
-    return [items[row] for row in split(items, recipe.data.validation_fraction, recipe.train.seed).train]
+        return [imitated(item) for item in items]
+    return [imitated(items[row]) for row in _split(items, recipe).train]
 
 
 def read_held_out_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
@@ -36,17 +37,21 @@ def read_held_out_rows(folder: RunFolder, recipe: Recipe) -> list[Item]:
         DataError: As `read_training_rows`.
     """
     if recipe.data.validation:
-        return _read(folder, recipe, recipe.data.validation)
+        return [imitated(item) for item in _read(folder, recipe, recipe.data.validation)]
     if not recipe.data.validation_fraction:
         return []
     items = _read(folder, recipe, recipe.data.train)
+    return [imitated(items[row]) for row in _split(items, recipe).validation]
+
+
+def _split(items: Sequence[AnyRow], recipe: Recipe) -> Split:
     assert recipe.train.seed is not None
-    return [items[row] for row in split(items, recipe.data.validation_fraction, recipe.train.seed).validation]
+    return split([compared(item) for item in items], recipe.data.validation_fraction, recipe.train.seed)
 
 
-def _read(folder: RunFolder, recipe: Recipe, names: Sequence[str]) -> list[Item]:
+def _read(folder: RunFolder, recipe: Recipe, names: Sequence[str]) -> list[AnyRow]:
     record = folder.read_json("data.json") or {}
     expected = {str(file["path"]): str(file["sha256"]) for file in record.get("files", [])}
     files: list[str | Path] = list(find_files(names))
-    items = read_files(files, recipe.data.format, recipe.data.columns, recipe.data.limit, expected).items
-    return [item for item in items if isinstance(item, Conversation | Document)]
+    needed = rows_needed(recipe.objective)
+    return read_files(files, recipe.data.format, recipe.data.columns, recipe.data.limit, expected, rows=needed).items
