@@ -32,11 +32,22 @@ from luthier.units import format_bytes
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """An entry of the index."""
+    """An entry of the index.
+
+    Attributes:
+        loss: Of the validation at this step.
+        criterion: What decides whether it is the best, less is better; None: the loss.
+    """
 
     folder: str
     step: int
     loss: float | None
+    criterion: float | None = None
+
+    @property
+    def decisive(self) -> float | None:
+        """The criterion, or the loss."""
+        return self.loss if self.criterion is None else self.criterion
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +62,8 @@ class Position:
         fingerprints: What must be the same when the run goes on, by name.
         seconds: Training time so far.
         validation_losses: All that were measured up to here, in order.
+        criteria: What was decisive at each of these validations: the loss, or what stood in its place.
+        wants_stop: Whether the last of them asked to end the training.
     """
 
     step: int
@@ -60,6 +73,8 @@ class Position:
     fingerprints: Mapping[str, str]
     seconds: float
     validation_losses: tuple[float, ...] = ()
+    criteria: tuple[float, ...] = ()
+    wants_stop: bool = False
 
 
 def _rng_tensors() -> dict[str, Tensor]:
@@ -97,11 +112,23 @@ class CheckpointStore:
 
     @property
     def best(self) -> Saved | None:
-        """The one with the lowest validation loss."""
+        """The one with the lowest criterion: validation loss, or what stands in its place."""
         return self._entry("best")
 
-    def save(self, optimizer: MasterAdamW, position: Position, validation_loss: float | None) -> None:
-        """Write, verify, then name it in the index; it becomes *best* if its validation loss is the lowest so far.
+    def save(
+        self,
+        optimizer: MasterAdamW,
+        position: Position,
+        validation_loss: float | None,
+        criterion: float | None = None,
+    ) -> None:
+        """Write, verify, then name it in the index; it becomes *best* if its criterion is the lowest so far.
+
+        Args:
+            optimizer: Whose state is written.
+            position: Where the training stands.
+            validation_loss: Measured at this step; None: it was not.
+            criterion: What decides in its place; None: the loss itself.
 
         Raises:
             ResourceError: The disk is full or broken; earlier checkpoints stay as they are.
@@ -130,10 +157,11 @@ class CheckpointStore:
                 f"({format_bytes(free)} free): {error}. Earlier checkpoints are intact; make room, then: luthier train --resume"
             ) from error
         sync_folder(self.folder)
-        saved = asdict(Saved(name, position.step, validation_loss))
-        index = {**self._index(), "last": saved}
-        if validation_loss is not None and improves(validation_loss, self.best.loss if self.best else None):
-            index["best"] = saved
+        saved = Saved(name, position.step, validation_loss, criterion)
+        index = {**self._index(), "last": asdict(saved)}
+        best = self.best
+        if saved.decisive is not None and improves(saved.decisive, best.decisive if best else None):
+            index["best"] = asdict(saved)
         write_json(self.folder / "index.json", index)
         self._sweep({entry["folder"] for entry in index.values()})
 
@@ -145,7 +173,8 @@ class CheckpointStore:
     def read_position(self, saved: Saved) -> Position:
         """The part of a checkpoint that is not tensors."""
         record = json.loads((self.folder / saved.folder / "state.json").read_text(encoding="utf-8"))
-        return Position(**{**record, "validation_losses": tuple(record.get("validation_losses", ()))})
+        losses = tuple(record.get("validation_losses", ()))
+        return Position(**{**record, "validation_losses": losses, "criteria": tuple(record.get("criteria", losses))})
 
     def restore(self, saved: Saved, optimizer: MasterAdamW, *, rng: bool) -> Position:
         """Bring optimiser, weights and, if asked, the random numbers back to a checkpoint.

@@ -1,13 +1,27 @@
-"""When to stop before the last step: the validation loss has not improved for too long. Pure functions of the losses so far.
+"""When to stop before the last step: nothing has improved for too long. Pure functions of what was measured so far.
 
-The losses are kept in the checkpoint, so a resumed run stops at the very step at which an uninterrupted one would. The
-learning rate's schedule knows nothing of this: it runs over all steps of the recipe.
+What is to improve is the criterion of each validation: its loss, or what a `Judgement` puts in its place; less is better. The
+criteria are kept in the checkpoint, so a resumed run stops at the very step at which an uninterrupted one would. The learning
+rate's schedule knows nothing of this: it runs over all steps of the recipe.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Judgement(NamedTuple):
+    """What a validation decides beside its loss.
+
+    Attributes:
+        criterion: What goes into *best* and patience in the place of the loss, less is better; None: the loss.
+        wants_stop: Whether the training is to end here.
+    """
+
+    criterion: float | None = None
+    wants_stop: bool = False
 
 
 def improves(loss: float, best: float | None) -> bool:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from luthier.config.evaluate import EvaluateSection
 from luthier.config.load import OVERRIDE, LoadedRecipe
 from luthier.data.find_files import find_files
 from luthier.data.hub import is_hub_name
@@ -34,6 +35,7 @@ def require_inputs(loaded: LoadedRecipe) -> None:
         "data.validation": lambda: _look_for_data(recipe.data.validation, loaded, "data.validation"),
         "run.sinks": lambda: require_sinks(recipe.run.sinks),
         "evaluate.tasks": lambda: _look_for_tasks(recipe.evaluate.tasks),
+        "evaluate.during": lambda: _look_for_watched(recipe.evaluate),
     }
     problems: list[str] = []
     for name, look in looks.items():
@@ -92,3 +94,10 @@ def _look_for_tasks(names: Sequence[str]) -> None:
         from luthier.workflows.evaluate import find_tasks
 
         find_tasks(names)
+
+
+def _look_for_watched(section: EvaluateSection) -> None:
+    if section.during:
+        from luthier.workflows.watch_tasks import find_watched
+
+        find_watched(section)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from luthier.checks.training import FirstSteps
 from luthier.errors import CheckFailedError
@@ -12,12 +13,30 @@ from luthier.reporter import Level, Reporter
 from luthier.runs.atomic import write_text
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest, now
+from luthier.training.early_stopping import Judgement
 from luthier.training.step import StepResult
 from luthier.training.trackers import Trackers
 from luthier.types import Check
 from luthier.workflows.watch_curves import CurveWatch
 
 SAMPLES_FILE = "samples_over_time.jsonl"
+SCORES_FILE = "scores_over_time.jsonl"
+
+
+class Scored(NamedTuple):
+    """What the tasks that are watched have measured at a validation.
+
+    Attributes:
+        scores: By ``task.metric``.
+    """
+
+    judgement: Judgement = Judgement()
+    scores: Mapping[str, float] = MappingProxyType({})
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, float]:
+        """For the validation's line in metrics.jsonl; nothing where nothing is watched."""
+        return {**self.scores, "task_seconds": self.seconds} if self.scores else {}
 
 
 class LoggedReporter:
@@ -66,17 +85,20 @@ def stop_if_failed(stage: str, checks: Sequence[Check]) -> None:
 
 
 def forget_after(folder: RunFolder, step: int) -> None:
-    """Remove metrics and sample answers of steps that a resume will make again."""
-    for name in ("metrics.jsonl", SAMPLES_FILE):
+    """Remove metrics, sample answers and scores of steps that a resume will make again."""
+    for name in ("metrics.jsonl", SAMPLES_FILE, SCORES_FILE):
+        if not (folder / name).is_file():
+            continue
         kept = [record for record in folder.read_lines(name) if record["step"] <= step]
         write_text(folder / name, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept))
 
 
 class Recorder:
-    """The loop's observer: metrics.jsonl, run.json, progress, the checks of the first steps, sample answers, diagnosis.
+    """The loop's observer: metrics.jsonl, run.json, progress, the checks of the first steps, sample answers, scores, diagnosis.
 
     Args:
         answer_samples: Answers the sample prompts at a step, and returns the seconds it took.
+        score_tasks: Answers the tasks that are watched, and says what follows.
     """
 
     def __init__(
@@ -89,10 +111,11 @@ class Recorder:
         trackers: Trackers,
         watch: CurveWatch,
         answer_samples: Callable[[int], float],
+        score_tasks: Callable[[int], Scored],
     ) -> None:
         self._folder, self._manifest, self._reporter = folder, manifest, reporter
         self._first_steps, self._is_main, self._trackers = first_steps, is_main, trackers
-        self._watch, self._answer_samples = watch, answer_samples
+        self._watch, self._answer_samples, self._score_tasks = watch, answer_samples, score_tasks
         self._validation_loss: float | None = None
         self.train_loss: float | None = None
 
@@ -124,10 +147,13 @@ class Recorder:
                 record_checks(self._folder, self._reporter, checks)
                 stop_if_failed("first training steps", checks)
 
-    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> None:
-        """Write and remember, with sample answers beside it."""
+    def after_validation(self, step: int, loss: float, record: Mapping[str, Any]) -> Judgement:
+        """Write and remember, with sample answers and the scores of tasks beside it; what the tasks decide."""
         self._validation_loss = loss
-        if self._is_main:
-            self._write({**record, "sample_seconds": self._answer_samples(step)})
-            self._manifest.step = step
-            self._manifest.save(self._folder)
+        if not self._is_main:
+            return Judgement()
+        scored = self._score_tasks(step)
+        self._write({**record, "sample_seconds": self._answer_samples(step), **scored.to_json()})
+        self._manifest.step = step
+        self._manifest.save(self._folder)
+        return scored.judgement
