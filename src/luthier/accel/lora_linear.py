@@ -29,6 +29,10 @@ READ_THE_SAME_INPUT = (("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj"))
 """Names of layers that transformers' models call with one and the same tensor. Layers that are called otherwise compute alone."""
 
 
+QUANTISED = ("Linear4bit", "Linear8bitLt")
+"""bitsandbytes' layers, by name: the package may be absent."""
+
+
 class LoraProducts(torch.autograd.Function):
     """Each W frozen, each A and B trained."""
 
@@ -132,6 +136,8 @@ class FusedLoraLinear:
     def applies_to(self, model: nn.Module) -> Applies:
         """LoRA on plain linear layers, without dropout and without DoRA, in one number format."""
         layers = list(_lora_layers(model))
+        if not layers and any(type(module).__name__ in QUANTISED for module in model.modules()):
+            return Applies(False, "the weights are quantised: bitsandbytes multiplies with them itself")
         if not layers:
             return Applies(False, "the model has no LoRA layers on plain linear layers")
         for layer in layers:

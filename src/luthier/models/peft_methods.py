@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from luthier.errors import InputError
@@ -23,6 +24,7 @@ REFUSED: Mapping[str, str] = {
     "shadow": "it changes what the model's layers return",
     "xlora": "it needs a second forward pass and several trained adapters",
 }
+_NAME = re.compile(r"(?!(all-linear|attention|mlp)$)[\w.]+")
 OWN_KINDS: Mapping[str, str] = {"lora": "adapter: {kind: lora}"}
 
 
@@ -43,8 +45,13 @@ def _is_prompt(config: type[Any]) -> bool:
     return issubclass(config, PromptLearningConfig)
 
 
-def check_peft(method: str, fields: Mapping[str, Any]) -> None:
+def check_peft(method: str, fields: Mapping[str, Any], target_modules: Sequence[str] | str | None = None) -> None:
     """Hold a method and its fields against PEFT, before any model is read.
+
+    Args:
+        method: Its name in PEFT.
+        fields: Of its config.
+        target_modules: As in the recipe; words and patterns are not resolved yet, so of those only the model can tell.
 
     Raises:
         InputError: No such method, one that cannot be trained here, an unknown field, or a value that the method refuses.
@@ -75,8 +82,16 @@ def check_peft(method: str, fields: Mapping[str, Any]) -> None:
                 f"adapter.fields.{field}: PEFT's {configs[name].__name__} has no such field.{hint} "
                 f"Its fields: {', '.join(known)}."
             )
-    needed = {"target_modules": ["q_proj"]} if "target_modules" in known else {}
+    needed = {"target_modules": _stand_ins(target_modules, fields)} if "target_modules" in known else {}
     peft_config(method, {**needed, **fields})
+
+
+def _stand_ins(target_modules: Sequence[str] | str | None, fields: Mapping[str, Any]) -> list[str]:
+    """Module names that a config can be tried with: the recipe's, where they are names, and else those of the other fields."""
+    if target_modules is not None and not isinstance(target_modules, str) and all(map(_NAME.fullmatch, target_modules)):
+        return list(target_modules)
+    lists = [value for value in fields.values() if isinstance(value, list)]
+    return [*(item for value in lists for item in value if isinstance(item, str)), "q_proj"]
 
 
 def takes_target_modules(method: str) -> bool:

@@ -26,7 +26,7 @@ def parametrisation_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
             )
         yield from _caught("precision.base", lambda: require_bitsandbytes(f"precision.base={precision.base}"))
     if isinstance(adapter, PeftSection):
-        yield from _caught("adapter.method", lambda: check_peft(adapter.method, adapter.fields))
+        yield from _caught("adapter.method", lambda: check_peft(adapter.method, adapter.fields, adapter.target_modules))
         if adapter.layers is not None and adapter.target_modules is None:
             yield "adapter.layers", "adapter.layers needs adapter.target_modules for a method of PEFT's."
     elif isinstance(adapter, LoraSection):

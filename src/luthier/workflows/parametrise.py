@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from luthier.config import ExistingSection, FullSection, PeftSection, Recipe
+from luthier.config import ExistingSection, FullSection, LoraSection, PeftSection, Recipe
 from luthier.errors import InputError, ResourceError
 from luthier.models.adapters import add_lora, add_peft, train_all
 from luthier.models.earlier_adapter import continue_adapter, merge_adapter
@@ -19,6 +19,35 @@ from luthier.models.load import ModelSource, load_causal_lm
 from luthier.models.placement import Placement
 from luthier.models.quantize import quantization
 from luthier.plan.locate import cached_snapshot
+
+
+def name_of_parametrisation(recipe: Recipe) -> str:
+    """What is trained, in two or three words: lora, dora on nf4, ia3, full."""
+    adapter = recipe.adapter
+    if isinstance(adapter, FullSection):
+        return "full"
+    words = adapter.kind
+    if isinstance(adapter, PeftSection):
+        words = adapter.method.lower()
+    elif isinstance(adapter, LoraSection):
+        words = "dora" if adapter.dora else adapter.init if adapter.init in ("pissa", "loftq") else "lora"
+    return words if recipe.precision.base == "compute" else f"{words} on {recipe.precision.base}"
+
+
+def notes_on_parametrisation(recipe: Recipe, source: ModelSource) -> list[str]:
+    """What a reader of a run's results should know about the weights that its adapter sits on."""
+    notes: list[str] = []
+    base = recipe.precision.base
+    if base != "compute":
+        notes.append(f"The base is quantised to {base} ({'QLoRA' if base == 'nf4' else 'bitsandbytes'}), here and wherever the "
+                     "run is opened; the adapter fits these weights best.")  # fmt: skip
+        if source.notes:
+            notes.append(
+                f"It was quantised before: weights that were de-quantised lose less by {base} than original ones would."
+            )
+    if isinstance(recipe.adapter, LoraSection) and recipe.adapter.merge_first is not None:
+        notes.append(f"The adapter of {recipe.adapter.merge_first} was merged in first; the result holds both.")
+    return notes
 
 
 def load_base(recipe: Recipe, source: ModelSource, placement: Placement) -> PreTrainedModel:

@@ -60,5 +60,5 @@ def test_values_by_module_the_later_entry_wins() -> None:
     targets = find_targets(model, "all-linear")
     values = by_module(model, {"mlp": 8, "*.1.mlp.down_proj": 2}, targets, "adapter.rank_pattern")
     assert values == {**dict.fromkeys(names(MLP), 8), "model.layers.1.mlp.down_proj": 2}
-    with pytest.raises(ModelError, match="adapter.rank_pattern: none of the adapted modules is 'o_proj'"):
+    with pytest.raises(ModelError, match=r"adapter\.rank_pattern: none of the adapted modules is 'o_proj'"):
         by_module(model, {"o_proj": 8}, names(["q_proj"]), "adapter.rank_pattern")
