@@ -44,7 +44,8 @@ def _markers_behind_answer(
     run: list[int] = []
     expected: int | None = None
     for token, start in zip(encoded.ids[behind].tolist(), encoded.starts[behind].tolist(), strict=True):
-        if token in added and expected in (None, start):
+        # White space is no marker, even where it is an added token (Gemma has one for each number of newlines).
+        if token in added and added[token].content.strip() and expected in (None, start):
             run.append(token)
             expected = start + len(added[token].content)  # not where it ends: it may swallow white space (Phi 3)
         elif run:

@@ -11,6 +11,7 @@ from luthier.data.template import ChatTemplate
 from luthier.errors import DataError, ModelError
 from luthier.types import Conversation, Document, Message, Source
 from tests.small_tokenizer import small_tokenizer
+from tests.tiny import tiny_tokenizer
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -301,3 +302,15 @@ def test_many_rows_at_once_split_turns_and_keep_refusals_in_place():
         assert str(error).startswith("f.jsonl:9: ")
     else:
         assert not error[0].trained.any()
+
+
+def test_white_space_that_is_an_added_token_ends_no_turn() -> None:
+    """Gemma's tokenizer has added tokens for newlines: they stand behind every end, and in every text."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["\n", "\n\n"])
+    template = ChatTemplate.from_tokenizer(tokenizer)
+    assert template.end_of_turn_ids == {tokenizer.convert_tokens_to_ids("<|im_end|>")}
+    messages = (Message("user", "a\nb"), Message("assistant", "c\n\nd"))
+    encoded = template.encode(Conversation(messages))
+    learnt = tokenizer.convert_ids_to_tokens(encoded.ids[encoded.trained].tolist())
+    assert learnt == ["c", "\n\n", "d", "<|im_end|>"]

@@ -13,7 +13,7 @@ import pytest
 
 from luthier.errors import ModelError, ResourceError
 from luthier.models import builtin
-from luthier.models.builtin import BuiltinModel, cached, fetch, models_folder
+from luthier.models.builtin import BuiltinModel, Wheel, cached, fetch, models_folder
 
 GGUF = "fake/tiny.gguf"
 
@@ -30,8 +30,7 @@ def wheel(tmp_path: Path) -> Path:
 def model(tmp_path: Path, wheel: Path, monkeypatch: pytest.MonkeyPatch) -> BuiltinModel:
     monkeypatch.setenv("LUTHIER_CACHE", str(tmp_path / "cache"))
     made = BuiltinModel(
-        name="tiny", package="fake", version="1.0", gguf=GGUF,
-        wheel_sha256=hashlib.sha256(wheel.read_bytes()).hexdigest(),
+        name="tiny", wheels=(Wheel("fake", "1.0", GGUF, hashlib.sha256(wheel.read_bytes()).hexdigest()),),
         download_bytes=1000, converted_bytes=2000, parameters=3, licence="MIT", note="",
     )  # fmt: skip
     monkeypatch.setattr(builtin, "BUILTIN", {"tiny": made})
