@@ -22,6 +22,7 @@ VERBS: dict[str, Verb] = {
     "evaluate": Verb("luthier.cli.evaluate", "Measure a run against its base model."),
     "export": Verb("luthier.cli.export", "Merge, quantise and export a run for other programs, verified."),
     "judge": Verb("luthier.cli.judge", "Let a model judge a run's answers, side by side or by a rubric."),
+    "blind": Verb("luthier.cli.blind", "Compare answers side by side yourself, without knowing whose they are."),
     "runs": Verb("luthier.cli.runs", "List runs: state, verdict, losses, size."),
     "watch": Verb("luthier.cli.watch", "Follow a running run until it ends, or see how one stands."),
     "stop": Verb("luthier.cli.stop", "Let a running run save and end."),

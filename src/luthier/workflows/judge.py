@@ -34,6 +34,7 @@ from luthier.generate.journal import Journal, Journalled
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
 from luthier.runs.folder import RunFolder
+from luthier.workflows.blind import winners_by_people
 from luthier.workflows.data_generate import Prices
 from luthier.workflows.load_chat_model import ChatModelChoice
 from luthier.workflows.recorded_answers import beside, recorded_answers
@@ -65,7 +66,7 @@ class Judging:
 
     Attributes:
         judge_name: Of the judge, in the journal: with its address, or with what tells its weights from others.
-        labels: File with what people say of the same answers.
+        labels: File with what people say of the same answers; None for what was decided in ``luthier blind``.
     """
 
     folder: RunFolder
@@ -202,8 +203,6 @@ def judge_answers(plan: Judging, *, reporter: Reporter = _SILENT) -> JudgeResult
         plan.journal.close()
     for result in results:
         save_result(plan.folder, result, task_markdown(result))
-        for sentence in (*(c.sentence() for c in result.comparisons()), *result.notes):
-            reporter.say(sentence)
     write_report(plan.folder.path)
     prompt, answer = (sum(getattr(said, name) for said in asking.asked) for name in ("prompt_tokens", "answer_tokens"))
     return JudgeResult(
@@ -244,10 +243,14 @@ def _pairwise_result(
     problems, record = _left_out(session, judged, nonsense)
     findings = pairwise_findings(judged, judge.first, judge.second)
     winners = {p.row.row.id: _winner(sum(p.points), judge.first, judge.second) for p in scored if p.verdicts}
-    found = None
     if plan.labels is not None:
-        found = agreement_on_winners(winners, read_winners(plan.labels, (judge.first, judge.second)))
-    told, agreed = _agreement(plan, found)
+        people = read_winners(plan.labels, (judge.first, judge.second))
+    else:
+        by_people = winners_by_people(plan.folder, session.task, judge.second)
+        people = {row: winner or TIE for row, winner in by_people.items()}
+    found = agreement_on_winners(winners, people)
+    told = _agreement_notes(found, has_labels=bool(people))
+    agreed = {} if found is None or found.kappa is None else {"kappa_with_people": found.kappa.mean}
     return pairwise_result(
         session.name,
         f"judge: {plan.choice.model}",
@@ -266,13 +269,14 @@ def _rubric_result(
     nonsense = sum(verdict.num_nonsense for row in judged for verdict in row.verdicts.values())
     problems, record = _left_out(session, judged, nonsense)
     scored = [row for row in judged if not row.problem]
-    found = None
+    found, labels = None, {}
     if plan.labels is not None:
         points = {
             (r.row.row.id, name): v.value for r in scored for name, v in r.verdicts.items() if v.value is not None
         }
-        found = agreement_on_grades(points, read_grades(plan.labels, judge.contenders))
-    told, _ = _agreement(plan, found)
+        labels = read_grades(plan.labels, judge.contenders)
+        found = agreement_on_grades(points, labels)
+    told = _agreement_notes(found, has_labels=bool(labels))
     return TaskResult(
         session.name,
         RUBRIC_METRIC,
@@ -314,13 +318,10 @@ def _winner(points: float, first: ContenderName, second: ContenderName) -> str:
     return TIE if points == 1 else first if points > 1 else second
 
 
-def _agreement(plan: Judging, found: Agreement | None) -> tuple[list[str], dict[str, float]]:
-    if plan.labels is None:
-        return [], {}
-    if found is None:
-        return [f"No row of {plan.labels} has a verdict of the judge, so agreement is not known."], {}
-    kappa = {} if found.kappa is None else {"kappa_with_people": found.kappa.mean}
-    return [found.sentence("The judge", "people")], kappa
+def _agreement_notes(found: Agreement | None, *, has_labels: bool) -> list[str]:
+    if found is not None:
+        return [found.sentence("The judge", "people")]
+    return ["No row that people judged has a verdict of the judge: agreement is not known."] if has_labels else []
 
 
 def _json(found: Agreement | None) -> dict[str, Any] | None:

@@ -63,14 +63,15 @@ def agreement(
     if num_rows != len(second) or not num_rows:
         raise ValueError(f"Agreement needs the same rows on both sides: {num_rows} and {len(second)} were given.")
     place = {category: index for index, category in enumerate(categories)}
-    shares = np.zeros((size, size))
-    np.add.at(shares, ([place[c] for c in first], [place[c] for c in second]), 1 / num_rows)
+    counts = np.zeros((size, size))
+    np.add.at(counts, ([place[c] for c in first], [place[c] for c in second]), 1)
+    shares = counts / num_rows
     weights = np.eye(size)
     if quadratic:
         weights = 1 - np.subtract.outer(np.arange(size), np.arange(size)) ** 2 / (size - 1) ** 2
     rows, columns = shares.sum(1), shares.sum(0)
     seen, chance = float((weights * shares).sum()), float((weights * np.outer(rows, columns)).sum())
-    equal = float(np.trace(shares))
+    equal = float(np.trace(counts)) / num_rows
     if math.isclose(chance, 1):
         return Agreement(None, equal, num_rows)
     kappa = (seen - chance) / (1 - chance)

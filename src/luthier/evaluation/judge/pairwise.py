@@ -134,7 +134,7 @@ def pairwise_findings(judged: Sequence[JudgedPair], first: ContenderName, second
                 f"({_percent(share.low)} to {_percent(share.high)}){is_bias}. Both orders were asked: neither side gains by it."
             )
     if len(scored) > len(asked):
-        notes.append(f"{len(scored) - len(asked)} rows have equal answers: ties that were not asked about.")
+        notes.append(f"Rows with equal answers: {len(scored) - len(asked)}, ties that were not asked about.")
     lengths = [[len(pair.row.text(name)) for pair in asked] for name in (first, second)]
     control = length_controlled([sum(pair.points) / 2 for pair in asked], *lengths) if asked else None
     record["length_controlled"] = None if control is None else control.to_json()

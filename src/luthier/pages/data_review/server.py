@@ -1,4 +1,4 @@
-"""Serves the review of a sample to one browser on this machine, and saves what is decided there.
+"""Serves a review to one browser on this machine, and saves what is decided there: of rows, or of answers side by side.
 
 Who may do what: the server listens on 127.0.0.1 alone, and every address begins with a random token that only the person who
 started it has; the Host header must be this server's, so that no other name can be pointed at it (DNS rebinding), and what
@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from luthier import __version__
-from luthier.data.review.summary import Summary
 from luthier.errors import InputError, LuthierError, ResourceError
 from luthier.pages.page import render_page
 
@@ -31,7 +30,7 @@ ADDRESS = "127.0.0.1"
 
 
 class Review(Protocol):
-    """What the page works on: `data.review.session.ReviewSession`."""
+    """What the page works on: `data.review.session.ReviewSession`, or another whose page talks to the same addresses."""
 
     @property
     def title(self) -> str: ...  # noqa: D102
@@ -48,9 +47,15 @@ class Review(Protocol):
         """Take the last one back."""
         ...
 
-    def summary(self) -> Summary:
+    def summary(self) -> ReviewSummary:
         """What the decisions say."""
         ...
+
+
+class ReviewSummary(Protocol):
+    """What a page shows at the end."""
+
+    def to_json(self) -> dict[str, Any]: ...  # noqa: D102
 
 
 class ReviewServer:
@@ -59,15 +64,16 @@ class ReviewServer:
     Args:
         review: What to decide on.
         port: Of 127.0.0.1; 0 for any that is free.
+        page: Makes the page from the title; None for that of `luthier data review`.
 
     Raises:
         ResourceError: The port is taken.
     """
 
-    def __init__(self, review: Review, port: int = 0) -> None:
+    def __init__(self, review: Review, port: int = 0, page: Callable[[str], str] | None = None) -> None:
         self.token = secrets.token_urlsafe(24)
         try:
-            self._server = _Server(review, self.token, port)
+            self._server = _Server(review, self.token, port, page or _page)
         except (OSError, OverflowError) as error:
             raise ResourceError(
                 f"Port {port} of {ADDRESS} cannot be used: {getattr(error, 'strerror', None) or error}. "
@@ -98,8 +104,8 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, review: Review, token: str, port: int) -> None:
-        self.review, self.token = review, token
+    def __init__(self, review: Review, token: str, port: int, page: Callable[[str], str]) -> None:
+        self.review, self.token, self.page = review, token, page
         self.ended = threading.Event()
         self.changes: dict[str, Callable[[Any], dict[str, Any]]] = {
             "decide": review.decide,
@@ -122,7 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_welcome():
             return
         if self._asks_for(""):
-            self._send(HTTPStatus.OK, _page(self.server.review.title).encode(), "text/html; charset=utf-8")
+            self._send(HTTPStatus.OK, self.server.page(self.server.review.title).encode(), "text/html; charset=utf-8")
         elif self._asks_for("rows"):
             self._send_json(HTTPStatus.OK, self.server.review.content())
         else:
