@@ -65,7 +65,7 @@ class Kept(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """For forgetting.json and ``--json``."""
-        return {**self._asdict(), "change": self.change.to_json()}
+        return {**self._asdict(), "change": self.change.to_json(), "sentence": self.sentence()}
 
 
 def is_general(task: str) -> bool:

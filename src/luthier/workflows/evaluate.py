@@ -153,7 +153,8 @@ def evaluate(
         results.append(result)
     if cache.hits:
         reporter.say(f"{cache.hits} answers from the cache, {cache.misses} generated; --fresh generates all of them.")
-    corrected = correct([(result.task, c) for result in results for c in result.comparisons()])
+    # A probe's result has its own sentence: more rows continued is no gain or loss to be corrected for.
+    corrected = correct([(r.task, c) for r in results if r.task not in probes for c in r.comparisons()])
     if words := correction_sentence(corrected):
         reporter.say(words)
     forgetting = record_forgetting(folder, results, recipe.evaluate.forgetting_tolerance, reporter)

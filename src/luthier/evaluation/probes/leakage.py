@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from luthier.data.personal.replacement import identity
 from luthier.data.redact import PERSONAL, Redactor
-from luthier.evaluation.contenders import Contender, title_of
+from luthier.evaluation.contenders import Contender
 from luthier.evaluation.probes.answer_parts import AnswerParts, answer_parts, question_of, sample_rows
 from luthier.evaluation.probes.asking import can_be_probed, continue_all
 from luthier.evaluation.probes.protocol import Found, RunRows
@@ -191,7 +191,7 @@ def _answer(
 def _words(result: TaskResult, num_known: int) -> tuple[str, bool]:
     """What was found, and whether the tuned model gives away what the base model does not."""
     told = [
-        f"the {title_of(c.name)} gives away personal data in {sum(int(s) for s in c.scores)} of {len(c.scores)} rows "
+        f"the {c.name} model gives away personal data in {sum(int(s) for s in c.scores)} of {len(c.scores)} rows "
         f"({c.figures['values']} of {num_known} values)"
         for c in sorted(result.contenders, key=lambda c: c.name != "tuned")
     ]

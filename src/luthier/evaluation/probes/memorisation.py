@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from luthier.evaluation.contenders import Contender, title_of
+from luthier.evaluation.contenders import Contender
 from luthier.evaluation.probes.answer_parts import AnswerParts, answer_parts, question_of, sample_rows
 from luthier.evaluation.probes.asking import can_be_probed, continue_all
 from luthier.evaluation.probes.protocol import Found, RunRows
@@ -37,7 +37,7 @@ class Verbatim(Judge):
     name = "verbatim"
     metric = "verbatim"
     lower_is_better = True
-    figures = ("matched_share", "held_out", "excess", "excess_low", "excess_high")
+    figures = ("matched_share", "held_out", "held_out_rows", "excess", "excess_low", "excess_high")
 
 
 class Cut(NamedTuple):
@@ -156,7 +156,6 @@ def _figures(learnt: Sequence[Answer], control: Sequence[Answer]) -> dict[str, A
     excess = _excess(learnt, control)
     return {
         "held_out": sum(a.score.value for a in control) / len(control),
-        "held_out_right": sum(int(a.score.value) for a in control),
         "held_out_rows": len(control),
         "excess": excess.mean,
         "excess_low": excess.low,
@@ -189,11 +188,17 @@ def _words(result: TaskResult, num_held_out: int) -> tuple[str, bool]:
             "train.epochs, a lower train.learning_rate, or data dedup make it less.",
             True,
         )
-    return f"memorisation: {seen}. Excess over held-out rows {excess}: no evidence of rows learnt by heart.", False
+    return (
+        f"memorisation: {seen}. Excess over held-out rows {excess}: no evidence of rows learnt by heart. What is continued on "
+        "both sides is what the rows have in common.",
+        False,
+    )
 
 
 def _rate(contender: ContenderResult) -> str:
     right = sum(int(score) for score in contender.scores)
-    words = f"the {title_of(contender.name)} continues {right} of {len(contender.scores)} training rows word for word"
-    figures = contender.figures
-    return words + (f", {figures['held_out_right']} of {figures['held_out_rows']} held-out ones" if figures else "")
+    words = f"the {contender.name} model continues {right} of {len(contender.scores)} training rows word for word"
+    if not contender.figures:
+        return words
+    share, num_rows = contender.figures["held_out"], contender.figures["held_out_rows"]
+    return f"{words}, {round(share * num_rows)} of {num_rows} held-out ones"

@@ -44,8 +44,9 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, result: TaskResult, sentence: str, is_alarming: bool) -> Found:
-        """With the sentence among the result's notes."""
-        return cls(replace(result, notes=(*result.notes, sentence)), sentence, is_alarming)
+        """With the sentence among the result's notes, and in its summary."""
+        record = {**result.record, "probe": {"sentence": sentence, "is_alarming": is_alarming}}
+        return cls(replace(result, notes=(*result.notes, sentence), record=record), sentence, is_alarming)
 
 
 @runtime_checkable

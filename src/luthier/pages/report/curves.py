@@ -1,4 +1,4 @@
-"""The training curves: loss, learning rate, gradient norm, speed and memory from metrics.jsonl."""
+"""The training curves: loss, learning rate, gradient norm, speed, memory, and scores of tasks that were watched."""
 
 from __future__ import annotations
 
@@ -63,9 +63,20 @@ def read_training(folder: RunFolder) -> TrainingView | None:
         ),
         was_looked_at=diagnosis is not None,
         loss=loss,
-        small=tuple(chart for chart in charts if chart is not None),
+        small=tuple(chart for chart in (*charts, *_scores(folder)) if chart is not None),
         facts=_facts(train, validation),
     )
+
+
+def _scores(folder: RunFolder) -> list[LineChart | None]:
+    """Of the tasks that were answered at each validation, one chart each."""
+    by_task: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for record in folder.read_lines("scores_over_time.jsonl"):
+        by_task.setdefault((record["task"], record["metric"]), []).append((record["step"], record["value"]))
+    return [
+        line_chart(f"{task}: {metric.replace('_', ' ')}", [Series(metric, "validation", points, dots=True)])
+        for (task, metric), points in by_task.items()
+    ]
 
 
 def _kind(diagnosis: Mapping[str, str]) -> str:
@@ -99,7 +110,7 @@ def _facts(train: Sequence[dict[str, Any]], validation: Sequence[dict[str, Any]]
         memory = [r["memory_bytes"] for r in train if r.get("memory_bytes") is not None]
         if memory:
             facts.append(("Peak memory", format_bytes(max(memory))))
-        sampling = sum(r.get("sample_seconds", 0.0) for r in validation)
+        sampling = sum(r.get("sample_seconds", 0.0) + r.get("task_seconds", 0.0) for r in validation)
         if sampling:
             facts.append(("Time for answers between steps", format_seconds(sampling)))
     if validation:

@@ -16,6 +16,7 @@ from luthier.pages.report.evaluation import TaskView, read_tasks
 from luthier.pages.report.memory import read_memory
 from luthier.pages.report.progress import read_progress
 from luthier.pages.report.records import read_data, read_environment, read_recipe, read_samples, show_checks
+from luthier.pages.report.safety import read_safety
 from luthier.pages.report.section import build_section
 from luthier.pages.report.tokens import read_tokens
 from luthier.pages.report.verdict import verdict
@@ -37,6 +38,11 @@ class Part(NamedTuple):
 
 PARTS: dict[str, Part] = {
     "training": Part(read_training, "metrics.jsonl", "No step of the training has been recorded."),
+    "safety": Part(
+        read_safety,
+        "evaluation/forgetting.json",
+        "What tuning cost elsewhere has not been measured. Measure it with: luthier evaluate RUN --task general --task safety",
+    ),
     "progress": Part(
         read_progress,
         "samples_over_time.jsonl",
