@@ -19,3 +19,7 @@ class PrecisionSection(Section):
 
     double_quantization: bool = True
     """nf4: store the scales of the blocks in 8 bits, too (about 0.4 bits a weight less)."""
+
+    masters: Literal["fp32", "none"] = "fp32"
+    """fp32: what is trained in bf16 has fp32 masters beside it. none: it has not, and updates are rounded to bf16 at random, so
+    that small ones are not lost on average (stochastic rounding); 4 bytes a trained parameter less."""

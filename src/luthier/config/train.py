@@ -46,6 +46,10 @@ class TrainSection(Section):
     epsilon: float = Field(default=1e-8, gt=0.0)
     """AdamW: added to the denominator."""
 
+    optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
+    """adamw: fp32 moments, 8 bytes a trained parameter. adamw-8bit: 2 bytes, by bitsandbytes (extra qlora), on CUDA cards and CPUs;
+    paged: they move to the host when the card is full (CUDA only)."""
+
     layer_rate_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Factor on the learning rate from each layer to the one below: 0.9 lets low layers, which know the language, change less."""
 

@@ -50,7 +50,7 @@ from luthier.training.loss_scale import LossScale
 from luthier.training.ranks import Ranks
 from luthier.training.schedule import learning_rate, warmup_steps
 from luthier.workflows.build_objective import build_objective, overlap_tokens, rows_needed
-from luthier.workflows.build_optimizer import build_optimizer
+from luthier.workflows.build_optimizer import build_optimizer, refuse_optimizer
 from luthier.workflows.parametrise import load_base, parametrise, token_ids
 from luthier.workflows.reference_logprobs import Beginning, Sides, require_live_reference, with_reference
 
@@ -153,6 +153,7 @@ def build_model(inputs: Inputs) -> BuiltModel:
     chatml = inputs.template.chatml
     named = recipe.adapter.trainable_tokens if isinstance(recipe.adapter, LoraSection) else ()
     ids = {*token_ids(inputs.tokenizer, named), *(chatml.trainable_ids if chatml is not None else ())}
+    refuse_optimizer(recipe, placement)
     model = load_base(recipe, inputs.source, placement)
     if chatml is not None:
         add_tokens(model, inputs.tokenizer, chatml.new_tokens)

@@ -1,13 +1,26 @@
-"""From a recipe's train and adapter sections to the optimiser over what is trained."""
+"""From a recipe's train, adapter and precision sections to the optimiser over what is trained."""
 
 from __future__ import annotations
 
 import torch
 
 from luthier.config import ExistingSection, LoraSection, Recipe
+from luthier.errors import ResourceError
 from luthier.models.adapters import trained_parameters
+from luthier.models.placement import Placement
+from luthier.training.moments import refuse_device
 from luthier.training.optim import MasterAdamW
 from luthier.training.rates import rate_factors
+
+
+def refuse_optimizer(recipe: Recipe, placement: Placement) -> None:
+    """Raise ResourceError where the optimiser that the recipe asks for cannot run where it is placed; no model is needed."""
+    refuse_device(recipe.train.optimizer, placement.device)
+    if recipe.precision.masters == "none" and placement.trained_dtype is not torch.bfloat16:
+        raise ResourceError(
+            f"precision.masters is none, which rounds to bf16, but this run computes in {placement.compute}. Use "
+            "precision.compute=bf16, or precision.masters=fp32."
+        )
 
 
 def build_optimizer(recipe: Recipe, model: torch.nn.Module, num_layers: int) -> MasterAdamW:
@@ -32,4 +45,7 @@ def build_optimizer(recipe: Recipe, model: torch.nn.Module, num_layers: int) -> 
             layer_decay=train.layer_rate_decay,
             num_layers=num_layers,
         ),
+        optimizer=train.optimizer,
+        has_masters=recipe.precision.masters == "fp32",
+        seed=train.seed,
     )

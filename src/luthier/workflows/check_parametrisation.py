@@ -25,6 +25,9 @@ def parametrisation_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
                 "can be quantised. Use an adapter (adapter={kind: lora}) or precision.base=compute.",
             )
         yield from _caught("precision.base", lambda: require_bitsandbytes(f"precision.base={precision.base}"))
+    if recipe.train.optimizer != "adamw":
+        optimizer = f"train.optimizer={recipe.train.optimizer}"
+        yield from _caught("train.optimizer", lambda: require_bitsandbytes(optimizer))
     if isinstance(adapter, PeftSection):
         yield from _caught("adapter.method", lambda: check_peft(adapter.method, adapter.fields, adapter.target_modules))
         if adapter.layers is not None and adapter.target_modules is None:

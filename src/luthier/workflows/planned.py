@@ -64,6 +64,7 @@ def _job(inputs: Inputs, tokens: int, longest_row: int, supervised_share: float,
         targets=adapted_names(lora.target_modules if lora else "all-linear", shape),
         compute=inputs.placement.compute,
         attention="eager" if shape.softcap or recipe.model.attention == "eager" else "fused",
+        optimizer=recipe.train.optimizer,
         policy=policy,
     )
 

@@ -46,7 +46,9 @@ class Parts:
         return rhythm(self.inputs)
 
     def adamw(self, key: str) -> list[Any]:
-        return [group[key] for group in self.trainee.optimizer._adamw.param_groups]
+        optimizer = self.trainee.optimizer
+        own = [getattr(group, key, None) for group in optimizer.groups]
+        return [*own, getattr(optimizer._moments, f"_{key}", None)]
 
     def weights(self, part: str) -> float:
         return float(sum(p.float().abs().sum() for n, p in self.built.model.named_parameters() if part in n))
@@ -145,6 +147,11 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
         {"precision.base": "nf4", "precision.double_quantization": False},
         lambda p: p.built.model.get_submodule(LAYER).base_layer.weight.quant_state.nested,
     ),
+    "precision.masters": (
+        {"precision.compute": "bf16"},
+        {"precision.compute": "bf16", "precision.masters": "none"},
+        lambda p: {m.dtype for m in p.trainee.optimizer.masters.values()},
+    ),
     "precision.compute": ({}, {"precision.compute": "bf16"}, lambda p: next(p.built.model.parameters()).dtype),
     "train.learning_rate": ({}, {"train.learning_rate": 1e-3}, lambda p: p.rhythm.learning_rate(5)),
     "train.epochs": ({}, {"train.epochs": 1}, lambda p: p.rhythm.total_steps),
@@ -156,7 +163,12 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     "train.weight_decay": ({}, {"train.weight_decay": 0.2}, lambda p: p.adamw("weight_decay")),
     "train.beta1": ({}, {"train.beta1": 0.5}, lambda p: p.adamw("betas")),
     "train.beta2": ({}, {"train.beta2": 0.5}, lambda p: p.adamw("betas")),
-    "train.epsilon": ({}, {"train.epsilon": 1e-3}, lambda p: p.adamw("eps")),
+    "train.epsilon": ({}, {"train.epsilon": 1e-3}, lambda p: p.adamw("epsilon")),
+    "train.optimizer": (
+        {"adapter.kind": "none"},
+        {"adapter.kind": "none", "train.optimizer": "adamw-8bit"},
+        lambda p: {t.dtype for t in p.trainee.optimizer.state_tensors().values()},
+    ),
     "train.layer_rate_decay": ({}, {"train.layer_rate_decay": 0.5}, lambda p: p.adamw("rate_factor")),
     "train.max_grad_norm": ({}, {"train.max_grad_norm": 0.1}, lambda p: p.trainee.optimizer.max_grad_norm),
     "train.gradient_checkpointing": (

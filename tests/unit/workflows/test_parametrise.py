@@ -12,7 +12,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 from luthier.config.load import load_recipe
-from luthier.errors import InputError
+from luthier.errors import InputError, ResourceError
 from luthier.workflows.load_run import load_run
 from luthier.workflows.train import TrainResult, train
 from tests.tiny import save_tiny_model, write_chat_rows
@@ -111,6 +111,18 @@ def test_some_parameters_stay_frozen(place: Path) -> None:
     assert moved == {name for name in before if "layers.1." in name or name == "model.norm.weight"}
     with pytest.raises(InputError, match=r"adapter\.freeze: 'lm_heat' fits no parameter"):
         run(place, "frozen", {"kind": "none", "freeze": ["lm_heat"]})
+
+
+def test_full_in_bf16_without_masters(place: Path) -> None:
+    changes = {"precision": {"compute": "bf16", "masters": "none"}, "train": {"optimizer": "adamw-8bit", "layer_rate_decay": 0.8}}
+    result = run(place, "full", {"kind": "none"}, **changes)
+    assert failed(result) == []
+    model = AutoModelForCausalLM.from_pretrained(result.result)
+    assert model.dtype == torch.bfloat16
+    with pytest.raises(ResourceError, match=r"precision\.masters is none, which rounds to bf16, but this run computes in fp32"):
+        run(place, "full", {"kind": "none"}, precision={"masters": "none"})
+    with pytest.raises(ResourceError, match="pages move between a CUDA card and the host"):
+        run(place, "full", {"kind": "none"}, train={"optimizer": "paged-adamw-8bit"})
 
 
 def test_a_text_that_is_not_one_token(place: Path) -> None:
