@@ -68,13 +68,16 @@ def generation_config(contract: InferenceContract) -> GenerationConfig:
 def write_tokenizer(tokenizer: Any, contract: InferenceContract, folder: Path) -> None:
     """Tokenizer and template; the tokenizer of the caller stays as it is."""
     before = tokenizer.chat_template
-    tokenizer.chat_template = self_contained_template(
-        contract, folds_system=_folds_system(tokenizer, contract.template)
-    )
+    tokenizer.chat_template = full_template(tokenizer, contract)
     try:
         tokenizer.save_pretrained(str(folder))
     finally:
         tokenizer.chat_template = before
+
+
+def full_template(tokenizer: Any, contract: InferenceContract) -> str:
+    """`self_contained_template`, the system prompt placed where this template has a place for it."""
+    return self_contained_template(contract, folds_system=_folds_system(tokenizer, contract.template))
 
 
 def _folds_system(tokenizer: Any, template: str) -> bool:

@@ -9,9 +9,13 @@ from typing import NamedTuple
 from luthier.errors import InputError
 from luthier.export.adapter_format import AdapterFormat
 from luthier.export.format import Format
+from luthier.export.gguf_format import GgufFormat
 from luthier.export.merged_format import MergedFormat
+from luthier.export.ollama_format import OllamaFormat
 
-FORMATS: dict[str, Format] = {each.name: each for each in (AdapterFormat(), MergedFormat())}
+FORMATS: dict[str, Format] = {
+    each.name: each for each in (AdapterFormat(), MergedFormat(), GgufFormat(), OllamaFormat())
+}
 
 
 class Target(NamedTuple):

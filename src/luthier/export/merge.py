@@ -193,11 +193,14 @@ def _require_rows(name: str, rows: range, changes: tuple[tuple[Change, ...], ...
         )
 
 
-def compute(operation: Operation, weights: WeightFiles, combination: Combination | None) -> Tensor:
-    """The tensor of one operation, rounded once."""
+def compute(
+    operation: Operation, weights: WeightFiles, combination: Combination | None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """The tensor of one operation, rounded once: to `dtype`, or to what a merge writes."""
+    dtype = dtype or operation.target.dtype
     stored = weights.read(operation.source)
     if operation.is_copy and operation.num_rows == (stored.shape[0] if stored.ndim else 0):
-        return stored.to(operation.target.dtype)
+        return stored.to(dtype)
     base = stored.float()
     if stored.ndim and operation.num_rows > stored.shape[0]:
         added = base.new_zeros((operation.num_rows - stored.shape[0], *stored.shape[1:]))
@@ -209,7 +212,7 @@ def compute(operation: Operation, weights: WeightFiles, combination: Combination
         updates = [tensor - base for tensor, _ in changed]
         own = [combination.weights[index] for _, index in changed]
         result = base + combine_updates(updates, own, combination, operation.target.name)
-    return result.to(operation.target.dtype)
+    return result.to(dtype)
 
 
 def _apply(base: Tensor, changes: Sequence[Change]) -> Tensor:

@@ -94,7 +94,7 @@ class Subject:
         with torch.no_grad():
             for name, operation in self.plan.operations.items():
                 if not operation.is_copy:
-                    state[name].copy_(compute(operation, self.weights, combination))
+                    state[name].copy_(compute(operation, self.weights, combination, torch.float32))
         return base
 
 

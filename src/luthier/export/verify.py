@@ -137,7 +137,7 @@ def tokens_equal(
 
 
 def _token_difference(template: ChatTemplate, tokenizer: Any, conversation: Conversation) -> str | None:
-    messages = _before_last_answer(conversation)
+    messages = before_last_answer(conversation)
     try:
         trained = template.prompt_ids(messages, conversation.tools)
     except DataError as error:
@@ -159,7 +159,8 @@ def _token_difference(template: ChatTemplate, tokenizer: Any, conversation: Conv
     return f"{conversation.source}: token {at} is {served[at : at + 3]}, learnt was {trained[at : at + 3]}"
 
 
-def _before_last_answer(conversation: Conversation) -> tuple[Message, ...]:
+def before_last_answer(conversation: Conversation) -> tuple[Message, ...]:
+    """What the model is asked with; all messages where nobody answers."""
     answers = [i for i, m in enumerate(conversation.messages) if m.role == "assistant"]
     return conversation.messages[: answers[-1]] if answers else conversation.messages
 

@@ -35,7 +35,7 @@ from luthier.types import Conversation, Document
 from luthier.workflows.load_run import open_run
 
 PROBE_ROWS = 32
-PROBE_TOKENS = 4096
+PROBE_TOKENS = 2048
 TOKEN_CONVERSATIONS = 10
 
 
