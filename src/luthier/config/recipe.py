@@ -11,7 +11,7 @@ from luthier.config.adapter import AdapterSection, LoraSection
 from luthier.config.data import DataSection
 from luthier.config.evaluate import EvaluateSection
 from luthier.config.model import ModelSection
-from luthier.config.objective import ObjectiveSection, SftSection
+from luthier.config.objective import ObjectiveSection, PretrainSection, SftSection
 from luthier.config.precision import PrecisionSection
 from luthier.config.run import RunSection
 from luthier.config.section import Section
@@ -19,6 +19,9 @@ from luthier.config.train import TrainSection
 
 LEARNING_RATE_ADAPTER = 2e-4
 LEARNING_RATE_FULL = 2e-5
+LEARNING_RATE_PREFERENCE_ADAPTER = 5e-5
+LEARNING_RATE_PREFERENCE_FULL = 1e-6
+"""Preference losses keep pulling where imitation is done: at imitation's rates policies run away from their reference."""
 
 
 class Recipe(Section):
@@ -55,6 +58,11 @@ class Recipe(Section):
         if isinstance(value, Mapping) and "kind" not in value:
             return {"kind": "lora", **cast("Mapping[str, Any]", value)}
         return cast("object", value)
+
+    @property
+    def compares(self) -> bool:
+        """Whether the objective compares or judges answers instead of imitating them."""
+        return not isinstance(self.objective, SftSection | PretrainSection)
 
     @property
     def is_full(self) -> bool:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from luthier.config.recipe import LEARNING_RATE_ADAPTER, LEARNING_RATE_FULL, Recipe
+from luthier.config.recipe import (
+    LEARNING_RATE_ADAPTER,
+    LEARNING_RATE_FULL,
+    LEARNING_RATE_PREFERENCE_ADAPTER,
+    LEARNING_RATE_PREFERENCE_FULL,
+    Recipe,
+)
 from luthier.config.yaml_source import write_value
 
 if TYPE_CHECKING:
@@ -17,14 +23,18 @@ def resolve(loaded: LoadedRecipe) -> Recipe:
     recipe = loaded.recipe
     if recipe.train.learning_rate is not None:
         return recipe
-    learning_rate = LEARNING_RATE_FULL if recipe.is_full else LEARNING_RATE_ADAPTER
+    if recipe.compares:
+        learning_rate = LEARNING_RATE_PREFERENCE_FULL if recipe.is_full else LEARNING_RATE_PREFERENCE_ADAPTER
+    else:
+        learning_rate = LEARNING_RATE_FULL if recipe.is_full else LEARNING_RATE_ADAPTER
     return recipe.model_copy(update={"train": recipe.train.model_copy(update={"learning_rate": learning_rate})})
 
 
 def origin_of_computed(recipe: Recipe, name: str) -> str | None:
     """The origin of a leaf that `resolve` will fill in; None for all others."""
     if name == "train.learning_rate" and recipe.train.learning_rate is None:
-        return "default for full fine-tuning" if recipe.is_full else "default for adapters"
+        what = "preferences, " if recipe.compares else ""
+        return f"default for {what}full fine-tuning" if recipe.is_full else f"default for {what}adapters"
     return None
 
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from luthier.config.adapter import LoraSection
 from luthier.config.load import LoadedRecipe, resolve
+from luthier.config.objective import DpoSection, KtoSection
+from luthier.config.recipe import Recipe
 from luthier.data.cache import cache_folder
 from luthier.errors import InputError
 from luthier.plan.adapted import adapted_names
@@ -146,15 +148,20 @@ def _cost_json(cost: Cost) -> dict[str, Any]:
     return {**asdict(cost), "offer": offer}
 
 
+def objective_to_plan(recipe: Recipe) -> Objective:
+    """What the recipe's objective costs beside its own passes: a live reference is a second one, all others are nothing more."""
+    section = recipe.objective
+    return "dpo" if isinstance(section, DpoSection | KtoSection) and section.reference == "live" else "sft"
+
+
 def request_from_recipe(loaded: LoadedRecipe, **options: Any) -> PlanRequest:
     """A recipe's plan; `options` (gpu, num_cards, prices) come from elsewhere."""
     recipe = resolve(loaded)
     lora = recipe.adapter if isinstance(recipe.adapter, LoraSection) else None
-    objective: Any = recipe.objective.name
     return PlanRequest(
         model=recipe.model.name,
         parameters="full" if recipe.is_full else "qlora" if recipe.precision.base == "nf4" else "lora",
-        objective=objective,
+        objective=objective_to_plan(recipe),
         context=recipe.data.max_length,
         micro_batch_tokens=recipe.train.micro_batch_tokens,
         batch_rows=recipe.train.batch_size,
@@ -290,7 +297,7 @@ def build_job(
     )
     if request.parameters == "qlora":
         notes.append("Luthier's trainer has no 4-bit weights yet: this is a plan, not yet a recipe.")
-    if request.objective in ("dpo", "reward", "ppo"):
+    if request.objective in ("reward", "ppo"):
         notes.append(f"Luthier's trainer has no {request.objective} yet: this is a plan, not yet a recipe.")
     return job, tuple(notes)
 

@@ -21,6 +21,7 @@ from luthier.runs.folder import RunFolder
 from luthier.training.memory import resident_bytes
 from luthier.units import format_bytes
 from luthier.workflows.assemble import Inputs
+from luthier.workflows.plan import objective_to_plan
 
 
 def planned_job(inputs: Inputs, largest: Batch, policy: CheckpointPolicy) -> Job:
@@ -56,6 +57,7 @@ def _job(inputs: Inputs, tokens: int, longest_row: int, supervised_share: float,
     return Job(
         shape=shape,
         parameters="full" if recipe.is_full else "qlora" if recipe.precision.base == "nf4" else "lora",
+        objective=objective_to_plan(recipe),
         micro_batch_tokens=tokens,
         context=longest_row,
         num_micro_batches=2 if step_tokens > tokens else 1,

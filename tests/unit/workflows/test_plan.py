@@ -103,8 +103,8 @@ def test_words() -> None:
     assert (request.parameters, request.objective, request.context) == ("qlora", "dpo", 1024)
     with pytest.raises(InputError, match="--method takes lora, qlora, full, dpo, reward, ppo, not 'sft'"):
         from_words({**words, "method": "sft"})
-    result = plan(PlanRequest("qwen3-8b", objective="dpo", gpu="A100"))
-    assert any("no dpo yet" in note for note in result.notes)
+    result = plan(PlanRequest("qwen3-8b", objective="ppo", gpu="A100"))
+    assert any("no ppo yet" in note for note in result.notes)
 
 
 def test_what_does_not_fit_gets_a_patch_that_the_recipe_takes(folder: Path) -> None:
