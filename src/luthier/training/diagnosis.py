@@ -14,7 +14,17 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-Kind = Literal["overfitting", "plateau", "spikes", "learning_rate_too_high", "learning_rate_too_low", "clipping"]
+Kind = Literal[
+    "overfitting",
+    "plateau",
+    "spikes",
+    "learning_rate_too_high",
+    "learning_rate_too_low",
+    "clipping",
+    "trivial_pairs",
+    "flat_margin",
+    "chosen_collapse",
+]
 Floats = NDArray[np.float64]
 
 FEWEST_STEPS = 24

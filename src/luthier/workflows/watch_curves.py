@@ -8,6 +8,7 @@ from typing import Any
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
 from luthier.training.diagnosis import Diagnosis, Kind, diagnose
+from luthier.training.preference_diagnosis import diagnose_preferences
 
 FILE = "diagnosis.json"
 NUM_LOOKS = 50
@@ -45,7 +46,8 @@ class CurveWatch:
 
     def look(self) -> None:
         """Diagnose what there is; write it down, and say what is new."""
-        self.found = diagnose(self._records, total_steps=self._total_steps, max_grad_norm=self._max_grad_norm)
+        curves = diagnose(self._records, total_steps=self._total_steps, max_grad_norm=self._max_grad_norm)
+        self.found = [*curves, *diagnose_preferences(self._records)]
         self._folder.write_json(FILE, [diagnosis.to_json() for diagnosis in self.found])
         for diagnosis in self.found:
             if diagnosis.kind not in self._said:
