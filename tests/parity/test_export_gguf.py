@@ -9,14 +9,17 @@ import gguf
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoTokenizer
 
 from luthier.data.template import ChatTemplate
 from luthier.errors import ModelError
 from luthier.export.companions import full_template
+from luthier.export.gguf.lora import plan_lora, read_updates, write_lora
 from luthier.export.gguf.read import metadata_differences, read_field, read_model, read_stops, read_tokenizer
 from luthier.export.gguf.write import plan_gguf, write_gguf
 from luthier.export.merge import network_names, plan_merge
+from luthier.export.peft_folder import read_peft_folder
 from luthier.export.weight_files import WeightFiles
 from luthier.models.contract import InferenceContract
 from tests.tiny import tiny_model, tiny_tokenizer
@@ -28,7 +31,9 @@ TEXT = "SELECT name FROM x WHERE city = 'Oslo' 12345;\n\n <|im_end|> don't Äé 
 def written(folder: Path, family: str, kind: str, **overrides: Any) -> tuple[Any, Path]:
     tokenizer = tiny_tokenizer()
     scale = {"query_pre_attn_scalar": 8} if family.startswith("gemma") else {}
-    shape: dict[str, Any] = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 96} | scale | overrides
+    shape: dict[str, Any] = (
+        {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 96} | scale | overrides
+    )
     model = tiny_model(family, **shape)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -147,7 +152,9 @@ def test_the_tokenizer_comes_back(tmp_path: Path) -> None:
     assert read_field(reader, "tokenizer.chat_template") == tiny_tokenizer().chat_template
 
 
-@pytest.mark.parametrize("name", ["qwen2_5", "phi4", "mistral_nemo", "mistral_v3", "smollm2", "deepseek_r1_distill_qwen"])
+@pytest.mark.parametrize(
+    "name", ["qwen2_5", "phi4", "mistral_nemo", "mistral_v3", "smollm2", "deepseek_r1_distill_qwen"]
+)
 def test_real_tokenizers_come_back(name: str, shared_data: Path, tmp_path: Path) -> None:
     import tarfile
 
@@ -175,6 +182,43 @@ def test_real_tokenizers_come_back(name: str, shared_data: Path, tmp_path: Path)
     encode = {"add_special_tokens": False}
     for text in (TEXT, "1234567 tokens", "def f(x):\n\treturn x  # ok", "Ünïcödé — “quotes”", "a  b   c\n\n\n"):
         assert again(text, **encode).input_ids == tokenizer(text, **encode).input_ids, text
+
+
+@pytest.mark.parametrize("options", [{}, {"use_rslora": True}, {"rank_pattern": {"o_proj": 2}}])
+@pytest.mark.parametrize("family", ["llama", "qwen2", "phi3"])
+def test_an_adapter_file_holds_pefts_updates(family: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """W + (α / r) B A in llama.cpp's order of rows is what merging and then converting gives."""
+    model = tiny_model(family)
+    config = LoraConfig(r=4, lora_alpha=7, target_modules="all-linear", task_type="CAUSAL_LM", **options)
+    peft_model = get_peft_model(model, config)
+    with torch.no_grad():
+        for name, parameter in peft_model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(torch.randn_like(parameter))
+    peft_model.save_pretrained(str(tmp_path))
+    path = tmp_path / "lora.gguf"
+    write_lora(plan_lora(read_peft_folder(tmp_path), model.config), path, name="x", config=model.config)
+    updates = read_updates(path)
+    attention = "model.layers.1.self_attn.qkv_proj" if family == "phi3" else "model.layers.1.self_attn.q_proj"
+    for module, own in [
+        (attention, "attn_qkv" if family == "phi3" else "attn_q"),
+        ("model.layers.0.self_attn.o_proj", "attn_output"),
+    ]:
+        layer = peft_model.get_submodule(f"base_model.model.{module}")
+        expected = layer.get_delta_weight("default").detach().numpy()
+        if family == "llama" and own == "attn_q":  # heads of width 8: halves become neighbours
+            order = [head * 8 + half * 4 + i for head in range(4) for i in range(4) for half in range(2)]
+            expected = expected[order]
+        block = module.split(".")[2]
+        np.testing.assert_allclose(updates[f"blk.{block}.{own}"], expected, atol=1e-5)
+
+
+def test_more_than_lora_has_no_place_in_an_adapter_file(tmp_path: Path) -> None:
+    config = LoraConfig(r=4, use_dora=True, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    model = tiny_model("llama")
+    get_peft_model(model, config).save_pretrained(str(tmp_path))
+    with pytest.raises(ModelError, match="DoRA"):
+        plan_lora(read_peft_folder(tmp_path), model.config)
 
 
 def test_families_without_a_mapping_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A merged model predicts what PEFT's live adapter does: every kind of adapter, every family; and combinations as PEFT makes them."""
+"""A merged model predicts what PEFT's live adapter does: every kind, every family; combinations are those of PEFT."""
 
 from __future__ import annotations
 
@@ -30,14 +30,12 @@ FAMILIES = ["llama", "llama-tied", "qwen2", "qwen3", "mistral-window", "gemma2",
 
 def lora(**options: Any) -> Callable[[str], LoraConfig]:
     given = {"r": 4, "lora_alpha": 7, "target_modules": "all-linear", "task_type": "CAUSAL_LM"} | options
-    return lambda family: LoraConfig(**given)
+    return lambda _: LoraConfig(**given)
 
 
 def ia3(family: str) -> IA3Config:
     attention = "qkv_proj" if family == "phi3" else "k_proj"
-    return IA3Config(
-        target_modules=[attention, "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM"
-    )
+    return IA3Config(target_modules=[attention, "down_proj"], feedforward_modules=["down_proj"], task_type="CAUSAL_LM")
 
 
 KINDS: dict[str, Callable[[str], Any]] = {

@@ -8,13 +8,17 @@ from typing import NamedTuple
 
 from luthier.errors import InputError
 from luthier.export.adapter_format import AdapterFormat
+from luthier.export.bnb_format import BnbFormat
 from luthier.export.format import Format
+from luthier.export.gguf_adapter_format import GgufAdapterFormat
 from luthier.export.gguf_format import GgufFormat
 from luthier.export.merged_format import MergedFormat
 from luthier.export.ollama_format import OllamaFormat
 
+_BNB = (BnbFormat("nf4"), BnbFormat("int8"))
 FORMATS: dict[str, Format] = {
-    each.name: each for each in (AdapterFormat(), MergedFormat(), GgufFormat(), OllamaFormat())
+    each.name: each
+    for each in (AdapterFormat(), MergedFormat(), GgufFormat(), GgufAdapterFormat(), OllamaFormat(), *_BNB)
 }
 
 

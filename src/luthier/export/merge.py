@@ -69,6 +69,7 @@ class MergePlan:
         operations: By the name of the target.
         is_tied: Whether embedding and head are one tensor in the result.
         vocab_rows: Rows of the embedding.
+        embedding: Its name.
         combination: How several adapters become one; None for one or none.
     """
 
@@ -76,6 +77,7 @@ class MergePlan:
     operations: Mapping[str, Operation]
     is_tied: bool
     vocab_rows: int
+    embedding: str
     combination: Combination | None
 
     @property
@@ -145,7 +147,7 @@ def plan_merge(
         target = PlannedTensor(name, shape, (dtype or stored.dtype) if stored.dtype.is_floating_point else stored.dtype)
         operations[name] = Operation(target, source, own, num_rows)
     shards = plan_shards([operation.target for operation in operations.values()], shard_bytes)
-    return MergePlan(tuple(shards), operations, names.is_tied and not unties, vocab_rows, combination)
+    return MergePlan(tuple(shards), operations, names.is_tied and not unties, vocab_rows, names.embedding, combination)
 
 
 def _changes_by_tensor(

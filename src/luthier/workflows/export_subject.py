@@ -69,6 +69,8 @@ def open_subject(
         InputError: Other runs are of another base, or have no adapter.
         ModelError: Base or adapter cannot be read, or do not fit.
     """
+    if dtype is not None and dtype not in COMPUTE_DTYPES:
+        raise InputError(f"There is no number format '{dtype}' for merged weights. There are: {', '.join(COMPUTE_DTYPES)}.")
     folder, recipe = open_run(run)
     manifest = Manifest.load(folder)
     result = _result(folder, recipe, manifest)

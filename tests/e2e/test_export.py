@@ -1,0 +1,184 @@
+"""`luthier export` on a trained run: every format verified, what is in the way refused, what fails leaves nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from luthier.cli.app import main
+from luthier.config.load import load_recipe
+from luthier.errors import CheckFailedError, InputError, ResourceError
+from luthier.export import verify
+from luthier.export.combine import Combination
+from luthier.export.record import ExportRecord
+from luthier.workflows.export import check_export, export
+from luthier.workflows.export_subject import OtherRun
+from luthier.workflows.load_run import load_run
+from luthier.workflows.train import train
+from tests.tiny import save_tiny_model, write_chat_rows
+
+
+def trained(folder: Path, name: str, **sections: Any) -> Path:
+    content: dict[str, Any] = {
+        "model": {"name": str(folder / "model")},
+        "data": {"train": str(folder / "rows.jsonl"), "system_prompt": "Answer 'briefly',\nplease."},
+        "run": {"name": name, "folder": str(folder / "runs")},
+        "train": {"max_steps": 12, "batch_size": 8, "learning_rate": 5e-3, "num_threads": 1, "device": "cpu"},
+        "precision": {"compute": "fp32"},
+        "evaluate": {"stop_test_rows": 0, "sample_prompts": 0},
+    }
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content | sections))
+    return Path(train(load_recipe(folder / f"{name}.yaml")).run)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
+    folder = tmp_path_factory.mktemp("export")
+    save_tiny_model(folder / "model", intermediate_size=64)
+    write_chat_rows(folder / "rows.jsonl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(place: Path) -> Path:
+    return trained(place, "tiny")
+
+
+def test_all_formats_of_an_adapter_run(run: Path) -> None:
+    result = export(run, to=["adapter,merged,gguf,ollama"], types=["f32"], force=True)
+    assert [each.folder.name for each in result.exports] == ["adapter", "merged", "gguf-f32", "ollama-f32"]
+    for each in result.exports:
+        assert each.verified
+        assert all(check.passed for check in each.checks)
+        record = ExportRecord.load(each.folder)
+        assert record.verified
+        assert {file.path for file in record.files} >= {"README.md", "contract.json"}
+    merged = result.exports[1]
+    names = {check.name for check in merged.checks}
+    assert names >= {"export.untouched", "export.targeted", "export.kl", "export.top1", "export.tokens", "export.stops"}
+    assert merged.figures["agreement"]["kl"] < 1e-9
+    assert merged.figures["training_kl"] > 1e-4
+    card = (merged.folder / "README.md").read_text()
+    for words in ("rows.jsonl", "max_steps: 12", "Licence", "| claim |", "Answer 'briefly'"):
+        assert words in card
+    text = (result.exports[3].folder / "Modelfile").read_text()
+    assert 'PARAMETER stop "<|im_end|>"' in text
+    assert 'SYSTEM """Answer \'briefly\',\nplease."""' in text
+
+
+def test_other_programs_see_what_was_trained(run: Path) -> None:
+    """transformers alone, without Luthier: same answer, same tokens, the system prompt included."""
+    folder = export(run, to=["merged"], force=True).exports[0].folder
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "What is the colour of thing 3?"}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=False,
+    )
+    assert "Answer 'briefly',\nplease." in tokenizer.decode(ids[0])
+    loaded = load_run(run)
+    answer = model.generate(ids, max_new_tokens=24)[0, ids.shape[1] :]
+    assert loaded.template.decode(answer.tolist()) == loaded.ask("What is the colour of thing 3?", max_new_tokens=24)
+
+
+def test_a_fully_tuned_run(place: Path) -> None:
+    full = trained(place, "full", adapter={"kind": "none"})
+    result = export(full, to=["merged", "gguf"], types=["q8_0"])
+    assert all(each.verified for each in result.exports)
+    with pytest.raises(InputError, match="no adapter"):
+        export(full, to=["adapter"])
+
+
+def test_two_runs_become_one_model(place: Path, run: Path) -> None:
+    other = trained(place, "other", train={"max_steps": 6, "batch_size": 8, "learning_rate": 5e-3, "seed": 3})
+    for method in ("linear", "ties"):
+        how = Combination(method, (0.5, 0.7))  # type: ignore[arg-type]
+        result = export(
+            run, to=["merged"], out=place / method, others=[OtherRun(str(other), 0.7)], combination=how, reporter=None
+        )
+        assert result.exports[0].figures["agreement"]["kl"] < 1e-9
+        assert check_export(place / method).passed
+
+
+def test_what_is_in_the_way_is_not_touched(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for force in (False, True):
+        with pytest.raises(InputError, match="is not touched"):
+            export(run, to=["adapter"], out=tmp_path / "mine", force=force)
+    export(run, to=["adapter"], out=tmp_path / "a", verify=False)
+    with pytest.raises(InputError, match="--force"):
+        export(run, to=["adapter"], out=tmp_path / "a")
+    assert export(run, to=["adapter"], out=tmp_path / "a", force=True).exports[0].verified
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "mine"]
+
+
+def test_a_half_written_folder_is_no_export_and_no_obstacle(run: Path, tmp_path: Path) -> None:
+    half = tmp_path / ".a.unfinished"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+    with pytest.raises(InputError, match="no finished export"):
+        check_export(half)
+    export(run, to=["adapter"], out=tmp_path / "a", verify=False)
+    assert not half.exists()
+
+
+def test_a_failed_verification_leaves_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(verify.KL_LIMITS, "fp32", -1.0)
+    with pytest.raises(CheckFailedError, match="nothing was kept"):
+        export(run, to=["merged"], out=tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_seen_first(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10, 9, 1))
+    with pytest.raises(ResourceError, match="--out"):
+        export(run, to=["merged"], out=tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_old_export_is_verified_again(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "m"
+    export(run, to=["merged"], out=folder)
+    assert main(["export", "--check", str(folder), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["passed"]
+    assert result["compared_with_run"]
+    weights = folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert main(["export", "--check", str(folder), "--json"]) == 1
+    assert "model.safetensors has other contents" in capsys.readouterr().out
+
+
+def test_bad_requests_say_what_there_is(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in [
+        (["--to", "ggfu"], "Did you mean 'gguf'?"),
+        ([], "adapter"),
+        (["--to", "gguf", "--type", "q3_k"], "q4_k_m"),
+        (["--to", "merged", "--dtype", "int3"], "bf16"),
+        (["--to", "merged", "--weight", "0.5"], "--with"),
+        (["--to", "merged", "--with", "nothing-there"], "nothing-there"),
+    ]:
+        assert main(["export", str(run), *arguments, "--json"]) == 2
+        assert words in json.loads(capsys.readouterr().out)["error"]["message"]
+    assert main(["export", "--json"]) == 2
+    assert "Which run?" in capsys.readouterr().out
+
+
+def test_rounding_that_eats_the_training_is_refused(place: Path, run: Path, tmp_path: Path) -> None:
+    """A training so slight that fp16 has no numbers for it."""
+    slight = trained(place, "slight", train={"max_steps": 2, "batch_size": 8, "learning_rate": 1e-7})
+    with pytest.raises(CheckFailedError, match="fp32"):
+        export(slight, to=["merged"], dtype="bf16", out=tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
