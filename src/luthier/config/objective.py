@@ -18,6 +18,10 @@ class SftSection(Section):
     """sft: learn to give the answers of the data. pretrain: learn texts. dpo, orpo, simpo, cpo: learn from pairs of a better and
     a worse answer. kto: learn from answers labelled good or bad."""
 
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of each target that goes to all tokens alike; keeps the model from becoming too sure. Not in validation, which
+    measures the plain likelihood."""
+
 
 class PretrainSection(Section):
     """Continual pre-training: every token of running text (a column text, txt and md files)."""

@@ -13,7 +13,7 @@ class TrainSection(Section):
     """The optimisation."""
 
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate. None: 2e-4 for adapters, 2e-5 for full fine-tuning."""
+    """Peak learning rate. None: 2e-4 for adapters, 2e-5 for full fine-tuning; of preferences 5e-5 and 1e-6."""
 
     epochs: float = Field(default=3.0, gt=0)
     """Passes over the training rows; ignored when `max_steps` is set."""
@@ -47,11 +47,15 @@ class TrainSection(Section):
     """AdamW: added to the denominator."""
 
     optimizer: Literal["adamw", "adamw-8bit", "paged-adamw-8bit"] = "adamw"
-    """adamw: fp32 moments, 8 bytes a trained parameter. adamw-8bit: 2 bytes, by bitsandbytes (extra qlora), on CUDA cards and CPUs;
-    paged: they move to the host when the card is full (CUDA only)."""
+    """adamw: fp32 moments, 8 bytes a trained parameter. adamw-8bit: 2 bytes, by bitsandbytes (extra qlora), on CUDA cards and
+    CPUs; paged: they move to the host when the card is full (CUDA only)."""
 
     layer_rate_decay: float = Field(default=1.0, gt=0.0, le=1.0)
     """Factor on the learning rate from each layer to the one below: 0.9 lets low layers, which know the language, change less."""
+
+    neftune_alpha: float = Field(default=0.0, ge=0.0)
+    """Noise on the embeddings while training (NEFTune, Jain et al. 2023): for objectives sft and pretrain; 5 is common, 0 is
+    none. Rules out sharing prefixes between examples."""
 
     max_grad_norm: float = Field(default=1.0, ge=0.0)
     """Gradients are scaled down to this norm; 0 switches clipping off."""

@@ -44,6 +44,7 @@ from luthier.models.placement import Placement, place
 from luthier.plan.job import BUDGET_TOKENS
 from luthier.plan.policy import CheckpointPolicy
 from luthier.reporter import Reporter, Silent
+from luthier.training.embedding_noise import EmbeddingNoise
 from luthier.training.feed import Feed
 from luthier.training.loop import Rhythm, Trainee
 from luthier.training.loss_scale import LossScale
@@ -221,8 +222,10 @@ def build_trainee(
         budget_tokens=budget_tokens,
         seed=recipe.train.seed,
         ranks=inputs.ranks,
-        share_prefixes=not has_dropout(built.model),
+        share_prefixes=not has_dropout(built.model) and not recipe.train.neftune_alpha,
     )
+    if recipe.train.neftune_alpha:
+        EmbeddingNoise(recipe.train.neftune_alpha).attach(built.scoring)
     return Trainee(
         model=inputs.ranks.wrap(built.scoring, inputs.placement.device),
         objective=build_objective(recipe.objective, built.scoring, is_full=recipe.is_full),

@@ -72,7 +72,7 @@ def build_objective(section: ObjectiveSection, scoring: ScoringModel, *, is_full
             sft_weight=section.sft_weight,
             label_smoothing=section.label_smoothing,
         )
-    return Pretrain() if isinstance(section, PretrainSection) else Sft()
+    return Pretrain() if isinstance(section, PretrainSection) else Sft(section.label_smoothing)
 
 
 def _reference(section: DpoSection | KtoSection, scoring: ScoringModel, is_full: bool) -> Reference:

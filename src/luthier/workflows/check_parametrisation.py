@@ -28,6 +28,11 @@ def parametrisation_problems(recipe: Recipe) -> Iterator[tuple[str, str]]:
     if recipe.train.optimizer != "adamw":
         optimizer = f"train.optimizer={recipe.train.optimizer}"
         yield from _caught("train.optimizer", lambda: require_bitsandbytes(optimizer))
+    if recipe.train.neftune_alpha and recipe.objective.name not in ("sft", "pretrain"):
+        yield (
+            "train.neftune_alpha",
+            f"train.neftune_alpha: noise on the embeddings is for sft and pretrain; {recipe.objective.name} compares answers.",
+        )
     if isinstance(adapter, PeftSection):
         yield from _caught("adapter.method", lambda: check_peft(adapter.method, adapter.fields, adapter.target_modules))
         if adapter.layers is not None and adapter.target_modules is None:

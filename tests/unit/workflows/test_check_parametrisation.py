@@ -19,7 +19,7 @@ def problems(folder: Path, adapter: dict[str, Any], **precision: Any) -> list[st
     (folder / "model").mkdir(exist_ok=True)
     (folder / "model" / "config.json").write_text("{}")  # no weights: nothing may read them
     rows = write_chat_rows(folder / "rows.jsonl", 4)
-    sections = {"adapter": adapter, "precision": precision}
+    sections = {**precision.pop("sections", {}), "adapter": adapter, "precision": precision}
     recipe = {"model": {"name": str(folder / "model")}, "data": {"train": str(rows)}, "run": {"name": "r"}, **sections}
     try:
         require_inputs(load_recipe(recipe))
@@ -67,6 +67,12 @@ def test_good_ones_pass(tmp_path: Path) -> None:
     assert problems(tmp_path, {"rslora": True, "dora": True, "layers": "3-"}) == []
     assert problems(tmp_path, {"kind": "peft", "method": "IA3", "fields": {"feedforward_modules": []}}) == []
     assert problems(tmp_path, {"init": "loftq"}, base="nf4") == []
+
+
+def test_noise_is_for_imitation(tmp_path: Path) -> None:
+    changes = {"train": {"neftune_alpha": 5}, "objective": {"name": "dpo"}}
+    (found,) = problems(tmp_path, {}, **{"sections": changes})
+    assert "train.neftune_alpha: noise on the embeddings is for sft and pretrain; dpo compares answers" in found
 
 
 def test_an_adapter_for_another_base(tmp_path: Path) -> None:

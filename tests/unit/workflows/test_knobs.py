@@ -90,6 +90,9 @@ def parts(place: Path, changes: dict[str, Any]) -> Parts:
 LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 Effect = Callable[[Parts], Any]
 SIZE: Effect = lambda p: sum(m.numel() for m in p.trainee.optimizer.masters.values())  # noqa: E731
+LOSS: Effect = lambda p: float(  # noqa: E731
+    next(iter(p.trainee.objective.loss(p.built.scoring.train(), p.trainee.feed.step_batches(0)[0]).terms.values())).total
+)
 TRAINED: Effect = lambda p: p.inputs.data.report.fingerprint  # noqa: E731
 KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
     "model.attention": ({}, {"model.attention": "eager"}, lambda p: p.built.scoring.causal_lm.config._attn_implementation),
@@ -170,6 +173,10 @@ KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
         lambda p: {t.dtype for t in p.trainee.optimizer.state_tensors().values()},
     ),
     "train.layer_rate_decay": ({}, {"train.layer_rate_decay": 0.5}, lambda p: p.adamw("rate_factor")),
+    "objective.label_smoothing": (
+        {}, {"objective.name": "sft", "objective.label_smoothing": 0.1}, lambda p: LOSS(p),
+    ),
+    "train.neftune_alpha": ({}, {"train.neftune_alpha": 5}, lambda p: LOSS(p)),
     "train.max_grad_norm": ({}, {"train.max_grad_norm": 0.1}, lambda p: p.trainee.optimizer.max_grad_norm),
     "train.gradient_checkpointing": (
         {}, {"train.gradient_checkpointing": True},
