@@ -1,38 +1,27 @@
 """Answers many requests with one model: rows come and go while others are in progress, in one flat sequence without padding.
 
-A row has a slot in `SlotMemory`. In each step either every row in progress gets its next token, or prompts are computed for
-slots that have become free. What a prompt has in common with one that was computed before is copied. Nothing of this
-changes an answer: the tests hold it against `model.generate`, one row at a time.
-
-Shape letters: R rows, V vocabulary.
+How rows share the steps is in `running.py`; this file says which requests make sense, who answers them, and how many fit.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any
 
 import torch
 from peft import PeftModel
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from luthier.accel.attention import attention_as
 from luthier.errors import InputError, ModelError
 from luthier.generate import slot_attention
 from luthier.generate.adapter_mix import AdapterMix, can_mix, mixing
-from luthier.generate.protocol import Completion, FinishReason, Request
-from luthier.generate.sampling import SamplingSettings, choose_tokens
-from luthier.generate.slots import MIN_SHARED_TOKENS, Known, Piece, SlotMemory, Step, common_length
+from luthier.generate.protocol import Completion, Request
+from luthier.generate.running import Row, RunningBatch
+from luthier.generate.slots import SlotMemory
 
-PROMPT_TOKENS_AT_ONCE = 4096
-"""New prompt tokens of one step, but for a single prompt that is longer."""
-REFILL_SHARE = 0.25
-"""Prompts are computed when this share of the slots is free: for each single one the rows in progress would wait too often."""
 MAX_CACHE_BYTES = 4 * 1024**3
 # Layer kinds whose state is keys and values per token. Recurrent states cannot be cut or taken over by another row.
 KNOWN_LAYER_KINDS = {"full_attention", "sliding_attention"}
@@ -83,17 +72,17 @@ class BatchedEngine:
             ModelError: A prompt longer than the model's positions, a model or adapter of a kind that cannot be used
                 here, or one that computes NaN.
         """
-        context = _context_tokens(self._model)
+        context = context_tokens(self._model)
         for number, request in enumerate(requests):
-            _refuse_bad_request(number, request, context)
+            refuse_bad_request(number, request, context)
         if not requests:
             return []
-        _refuse_unsupported(self._model, any(r.use_adapter for r in requests))
-        rows = [_Row(i, request, context, _voice(self._model, request)) for i, request in enumerate(requests)]
+        refuse_unsupported(self._model, any(r.use_adapter for r in requests))
+        rows = [Row(i, request, context, voice_of(self._model, request)) for i, request in enumerate(requests)]
         # Longest first: what does not fit into memory fails at once, and rows in progress are of about one length. Equal
         # lengths in order of their tokens, so that prompts with a common beginning come together.
         rows.sort(key=lambda row: (len(row.request.prompt_ids), row.request.prompt_ids), reverse=True)
-        with torch.inference_mode(), _as_for_inference(self._model), attention_as(self._model, slot_attention.NAME):
+        with torch.inference_mode(), as_for_inference(self._model), attention_as(self._model, slot_attention.NAME):
             for chosen, voice in _together(self._model, rows):
                 with voice as mix:
                     for num_finished in self._answer(chosen, mix):
@@ -111,14 +100,14 @@ class BatchedEngine:
         Raises:
             InputError, ModelError: As `generate`.
         """
-        context = _context_tokens(self._model)
-        _refuse_bad_request(0, request, context)
-        _refuse_unsupported(self._model, request.use_adapter)
-        row = _Row(0, request, context, _voice(self._model, request))
+        context = context_tokens(self._model)
+        refuse_bad_request(0, request, context)
+        refuse_unsupported(self._model, request.use_adapter)
+        row = Row(0, request, context, voice_of(self._model, request))
         with (
-            _as_for_inference(self._model),
+            as_for_inference(self._model),
             attention_as(self._model, slot_attention.NAME),
-            _one_voice(self._model, row.voice),
+            one_voice(self._model, row.voice),
         ):
             steps = self._answer([row], None)
             while row.is_running:
@@ -126,150 +115,27 @@ class BatchedEngine:
                     next(steps)
                 yield row.token_ids[-1]
 
-    def _answer(self, rows: Sequence[_Row], mix: AdapterMix | None) -> Iterator[int]:
+    def _answer(self, rows: Sequence[Row], mix: AdapterMix | None) -> Iterator[int]:
         """One step per iteration; yields how many rows it finished."""
         capacity = max(len(row.request.prompt_ids) + row.max_new_tokens - 1 for row in rows)
         memory = SlotMemory(min(len(rows), self._num_slots(capacity)), capacity)
-        waiting, active = deque(rows), list[_Row]()  # the row in slot n is active[n]
-        while waiting or active:
-            num_free = memory.num_slots - len(active)
-            if waiting and num_free >= min(len(waiting), max(1, REFILL_SHARE * memory.num_slots)):
-                stepping = self._admit(waiting, memory, len(active))
-                active += stepping
-            else:
-                stepping = active
-            self._step(stepping, memory, active.index(stepping[0]), mix)
-            yield self._release(active, memory)
+        batch = RunningBatch(self._model, memory, share_prefix=self._share_prefix)
+        batch.waiting.extend(rows)
+        while batch.has_rows:
+            yield sum(not row.is_running for row in batch.step(mix))
 
     def _num_slots(self, capacity: int) -> int:
-        per_token = _cache_bytes_per_token(self._model)
-        return max(1, min(self._batch_size, self._max_cache_bytes // (per_token * capacity)))
-
-    def _admit(self, waiting: deque[_Row], memory: SlotMemory, first_slot: int) -> list[_Row]:
-        """Give free slots to waiting rows, in order.
-
-        A row whose prompt begins like one that is admitted now stays for the next step, when it can take that one's entries.
-        """
-        admitted: list[_Row] = []
-        later: list[_Row] = []
-        num_new = 0
-        while waiting and first_slot + len(admitted) < memory.num_slots:
-            row = waiting.popleft()
-            own = row.request.prompt_ids[
-                :-1
-            ]  # the last token is computed in any case: it predicts the first of the answer
-            known = memory.longest_known(own, row.voice) if self._share_prefix else Known(0, 0)
-            if known.length < MIN_SHARED_TOKENS:
-                known = Known(0, 0)
-            alike = [other.request.prompt_ids for other in admitted if other.voice == row.voice]
-            beside = max((common_length(own, ids) for ids in alike), default=0)
-            if self._share_prefix and beside >= known.length + MIN_SHARED_TOKENS:
-                later.append(row)
-                continue
-            if admitted and num_new + len(own) + 1 - known.length > PROMPT_TOKENS_AT_ONCE:
-                later.append(row)
-                break
-            num_new += len(own) + 1 - known.length
-            memory.take_over(known, first_slot + len(admitted))
-            memory.voices[first_slot + len(admitted)] = row.voice
-            admitted.append(row)
-        waiting.extendleft(reversed(later))
-        return admitted
-
-    def _step(self, rows: Sequence[_Row], memory: SlotMemory, first_slot: int, mix: AdapterMix | None) -> None:
-        """Compute what the rows' slots do not hold yet, and choose each row's next token."""
-        pieces, ids = [], list[int]()
-        for slot, row in enumerate(rows, start=first_slot):
-            past = len(memory.token_ids[slot])
-            new = row.all_ids(past)
-            pieces.append(Piece(slot, len(ids), len(new), past))
-            ids += new
-            memory.token_ids[slot] += new
-        if mix is not None:
-            mix.tokens = _tokens_by_adapter(rows, pieces, self._model.device)
-        logits_RV = self._forward(ids, Step(memory, pieces))
-        choice = choose_tokens(logits_RV, [row.sampling for row in rows])
-        for row, token, logprob in zip(rows, choice.ids_R.tolist(), choice.logprobs_R.tolist(), strict=True):
-            row.append(token, logprob)
-
-    def _release(self, active: list[_Row], memory: SlotMemory) -> int:
-        """Take out rows that have ended; the last row moves into the gap, so that slots in use stay together."""
-        num_before = len(active)
-        for slot in range(num_before - 1, -1, -1):
-            if active[slot].is_running:
-                continue
-            last = len(active) - 1
-            if slot != last:
-                memory.take_over(Known(last, len(memory.token_ids[last])), slot)
-                active[slot] = active[last]
-            active.pop()
-        return num_before - len(active)
-
-    def _forward(self, ids: Sequence[int], step: Step) -> Tensor:
-        """Logits after each row's last token [R, V]; the slots grow."""
-        device = self._model.device
-        return self._model(
-            input_ids=torch.tensor([ids], device=device),
-            position_ids=torch.tensor([step.position_ids()], device=device),
-            use_cache=False,
-            logits_to_keep=torch.tensor(step.last_tokens(), device=device),
-            slots=step,
-        ).logits[0]
+        return num_slots(self._model, self._batch_size, capacity, self._max_cache_bytes)
 
 
-@dataclass
-class _Row:
-    """A request on its way to its completion."""
-
-    index: int
-    request: Request
-    context: int | None
-    voice: str | None
-    token_ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish_reason: FinishReason | None = None
-
-    def __post_init__(self) -> None:
-        request = self.request
-        generator = torch.Generator().manual_seed(request.seed) if request.temperature > 0 else None
-        self.sampling = SamplingSettings(request.temperature, request.top_p, generator)
-        self.max_new_tokens = request.max_new_tokens
-        if self.context is not None:
-            # The last position still predicts a token, which itself needs no position.
-            self.max_new_tokens = min(self.max_new_tokens, self.context - len(request.prompt_ids) + 1)
-
-    @property
-    def is_running(self) -> bool:
-        return self.finish_reason is None
-
-    def all_ids(self, start: int) -> tuple[int, ...]:
-        """Prompt and answer so far, from a position on."""
-        prompt = self.request.prompt_ids
-        answered = max(0, start - len(prompt))
-        return (*prompt[start:], *self.token_ids[answered:])
-
-    def append(self, token: int, logprob: float) -> None:
-        """Take the next token."""
-        if not isfinite(logprob):
-            raise ModelError(
-                f"The model computed no number (log-probability {logprob}) for token {len(self.token_ids) + 1} of an answer. "
-                "Its weights hold NaN or overflow in this precision: check the checkpoint, or use bf16 or fp32 instead of fp16."
-            )
-        self.token_ids.append(token)
-        self.logprobs.append(logprob)
-        if token in self.request.stop_ids:
-            self.finish_reason = "stop"
-        elif len(self.token_ids) >= self.max_new_tokens:
-            self.finish_reason = "length"
-
-    def completion(self) -> Completion:
-        assert self.finish_reason is not None, f"request {self.index} was left unanswered"
-        return Completion(tuple(self.token_ids), tuple(self.logprobs), self.finish_reason)
-
-
-def _context_tokens(model: PreTrainedModel | PeftModel) -> int | None:
+def context_tokens(model: PreTrainedModel | PeftModel) -> int | None:
     """Number of positions the model knows; None where its configuration names none."""
     return getattr(model.config.get_text_config(), "max_position_embeddings", None)
+
+
+def num_slots(model: PreTrainedModel | PeftModel, wanted: int, capacity: int, max_cache_bytes: int) -> int:
+    """How many of the rows wanted at once have room for keys and values of `capacity` tokens; at least one."""
+    return max(1, min(wanted, max_cache_bytes // (_cache_bytes_per_token(model) * capacity)))
 
 
 def _cache_bytes_per_token(model: PreTrainedModel | PeftModel) -> int:
@@ -279,7 +145,8 @@ def _cache_bytes_per_token(model: PreTrainedModel | PeftModel) -> int:
     return 2 * config.num_hidden_layers * kv_heads * width * model.dtype.itemsize
 
 
-def _refuse_bad_request(number: int, request: Request, context: int | None) -> None:
+def refuse_bad_request(number: int, request: Request, context: int | None) -> None:
+    """Raise for a request that makes no sense for a model with so many positions; `number` counts from 0."""
     where = f"Request {number + 1}"
     if not request.prompt_ids:
         raise InputError(f"{where} has an empty prompt. Give it at least one token, for instance the model's BOS.")
@@ -296,7 +163,8 @@ def _refuse_bad_request(number: int, request: Request, context: int | None) -> N
         )
 
 
-def _refuse_unsupported(model: PreTrainedModel | PeftModel, use_adapter: bool) -> None:
+def refuse_unsupported(model: PreTrainedModel | PeftModel, use_adapter: bool) -> None:
+    """Raise for layers, adapters or states of adapters that slots cannot serve."""
     kinds = set(getattr(model.config.get_text_config(), "layer_types", None) or ())
     if unknown := kinds - KNOWN_LAYER_KINDS:
         raise ModelError(
@@ -316,7 +184,7 @@ def _refuse_unsupported(model: PreTrainedModel | PeftModel, use_adapter: bool) -
 
 
 @contextmanager
-def _as_for_inference(model: nn.Module) -> Iterator[None]:
+def as_for_inference(model: nn.Module) -> Iterator[None]:
     """Eval mode inside; afterwards every module is in the mode it was in."""
     training = [module for module in model.modules() if module.training]
     model.eval()
@@ -327,7 +195,7 @@ def _as_for_inference(model: nn.Module) -> Iterator[None]:
             module.training = True
 
 
-def _voice(model: nn.Module, request: Request) -> str | None:
+def voice_of(model: nn.Module, request: Request) -> str | None:
     """The adapter that answers; None for the model without one."""
     if not isinstance(model, PeftModel) or not request.use_adapter:
         if request.adapter is not None:
@@ -340,27 +208,19 @@ def _voice(model: nn.Module, request: Request) -> str | None:
 
 
 def _together(
-    model: nn.Module, rows: Sequence[_Row]
-) -> Iterator[tuple[list[_Row], AbstractContextManager[AdapterMix | None]]]:
+    model: nn.Module, rows: Sequence[Row]
+) -> Iterator[tuple[list[Row], AbstractContextManager[AdapterMix | None]]]:
     """Rows that can be in progress at once: all where adapters can be mixed, else those of one voice after the other."""
     voices = sorted({row.voice for row in rows}, key=lambda voice: voice or "")
     if len(voices) > 1 and can_mix(model):
         yield list(rows), mixing(model)
     else:
         for voice in voices:
-            yield [row for row in rows if row.voice == voice], _one_voice(model, voice)
-
-
-def _tokens_by_adapter(rows: Sequence[_Row], pieces: Sequence[Piece], device: torch.device) -> dict[str, Tensor]:
-    tokens: dict[str, list[int]] = {}
-    for row, piece in zip(rows, pieces, strict=True):
-        if row.voice is not None:
-            tokens.setdefault(row.voice, []).extend(range(piece.start, piece.start + piece.length))
-    return {name: torch.tensor(places, device=device) for name, places in tokens.items()}
+            yield [row for row in rows if row.voice == voice], one_voice(model, voice)
 
 
 @contextmanager
-def _one_voice(model: nn.Module, voice: str | None) -> Iterator[None]:
+def one_voice(model: nn.Module, voice: str | None) -> Iterator[None]:
     """The model with one of its adapters, or with none; afterwards it is as it was."""
     if not isinstance(model, PeftModel) or voice == model.active_adapter:
         yield

@@ -25,6 +25,7 @@ class Request:
         seed: Makes a drawn answer repeat, whatever else is in the batch.
         use_adapter: False answers with the base model under the adapter.
         adapter: Which of several adapters, by its name in PEFT; None takes the active one.
+        num_likeliest: How many of the most probable tokens to note at each place, beside the one that was chosen.
     """
 
     prompt_ids: tuple[int, ...]
@@ -35,6 +36,7 @@ class Request:
     seed: int = 0
     use_adapter: bool = True
     adapter: str | None = None
+    num_likeliest: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from tests.tiny import tiny_model
 
 from luthier.generate.batched import BatchedEngine
 from luthier.generate.protocol import Request
+from luthier.generate.running import RunningBatch
 from luthier.generate.slots import MIN_SHARED_TOKENS, Known, SlotMemory, Step, common_length
 
 IDS = st.lists(st.integers(0, 2), max_size=40).map(tuple)
@@ -42,13 +43,13 @@ class Watch:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.steps: list[list[int]] = []
-        forward = BatchedEngine._forward
+        forward = RunningBatch._forward
 
-        def counted(engine: BatchedEngine, ids: tuple[int, ...], step: Step) -> torch.Tensor:
+        def counted(engine: RunningBatch, ids: tuple[int, ...], step: Step) -> torch.Tensor:
             self.steps.append([piece.length for piece in step.pieces])
             return forward(engine, ids, step)
 
-        monkeypatch.setattr(BatchedEngine, "_forward", counted)
+        monkeypatch.setattr(RunningBatch, "_forward", counted)
 
 
 @pytest.fixture
