@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +51,7 @@ def recipe(place: Path, name: str, **changes: Any) -> Any:
     }
     for key, value in changes.items():
         section, _, field = key.partition("__")
-        content[section] = {**content.get(section, {}), field: value}
+        content[section] = {**content.get(section, {}), field: value} if field else value
     return load_recipe(content)
 
 
@@ -173,3 +175,32 @@ def test_what_cannot_be_watched_is_refused_before_anything_is_loaded(
     with pytest.raises((RecipeError, InputError), match=words):
         workflow.train(recipe(place, "refused", **changes))
     assert not (place / "runs/refused").exists()
+
+
+def test_learning_by_heart_is_told_with_the_rows_that_show_it(place: Path) -> None:
+    """Random answers cannot generalise: what is learnt of them makes held-out ones worse."""
+    draw = random.Random(0)
+    for name, num_rows in (("noise", 12), ("other-noise", 40)):
+        rows = [
+            {"question": f"{name} {i}?", "answer": "".join(draw.choice("abcdefgh") for _ in range(16))}
+            for i in range(num_rows)
+        ]
+        (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    options = {
+        "data__train": str(place / "noise.jsonl"),
+        "data__validation": str(place / "other-noise.jsonl"),
+        "adapter": {"kind": "none"},
+        "train__learning_rate": 2e-2,
+        "train__max_steps": 80,
+        "train__evaluate_every": 10,
+    }
+    result = workflow.train(recipe(place, "by-heart", **options))
+    losses = {m["step"]: m["loss"] for m in lines(result.run, "metrics.jsonl") if m["kind"] == "validation"}
+    found = json.loads((result.run / "overfitting.json").read_text())
+    assert result.result_step < result.steps == 80
+    # All rows are compared, weighed by their tokens: the mean difference is that of the validation losses.
+    rise = losses[80] - losses[result.result_step]
+    assert found["comparison"]["difference"]["mean"] == pytest.approx(rise, rel=1e-4)
+    assert found["comparison"]["num_rows"] == 40
+    assert found["is_shown"]
+    assert found["sentence"] in html.unescape((result.run / "report.html").read_text())

@@ -24,6 +24,7 @@ from luthier.workflows.before_training import (
     split_last_answer,
 )
 from luthier.workflows.build_objective import rows_needed
+from luthier.workflows.overfitting import RowLosses, judge_overfitting, record_overfitting, row_losses
 from luthier.workflows.recording import record_checks
 
 SERVING_CONVERSATIONS = 10
@@ -51,13 +52,15 @@ def finish(
     base_fingerprint: str,
     reporter: Reporter,
 ) -> Finished:
-    """Save the result (the best weights by validation loss, else the last) and check it."""
+    """Save the result (the best weights by the recipe's criterion, else the last) and check it."""
     reporter.stage("Save and verify the result")
     last, best = store.last, store.best
     assert last is not None
     chosen = best or last
     if chosen.step != last.step:
+        last_losses = row_losses(trainee, built)
         store.restore(chosen, trainee.optimizer, rng=False)
+        _compare_with_last(folder, trainee, built, chosen.step, last_losses, reporter)
     kind = result_kind(built.model)
     target = folder / kind
     save_result(built.model, inputs.tokenizer, target, base_name=inputs.recipe.model.name)
@@ -87,6 +90,26 @@ def _held_out_terms(folder: RunFolder, step: int) -> dict[str, float]:
     """What the objective measured beside its loss on the validation rows (rewards, accuracy), of the weights that were kept."""
     records = [r for r in folder.read_lines("metrics.jsonl") if r["kind"] == "validation" and r["step"] == step]
     return dict(records[-1].get("terms", {})) if records else {}
+
+
+def _compare_with_last(
+    folder: RunFolder,
+    trainee: Trainee,
+    built: BuiltModel,
+    best_step: int,
+    last: RowLosses | None,
+    reporter: Reporter,
+) -> None:
+    """Whether the last checkpoint is worse than the best, whose weights are in memory now; written down and said."""
+    best = row_losses(trainee, built)
+    if best is None or last is None:
+        return
+    records = list(folder.read_lines("metrics.jsonl"))
+    found = judge_overfitting(records, best_step, best, last, trainee.objective.unit)
+    if found is not None:
+        if trainee.ranks.is_main:
+            record_overfitting(folder, found)
+        reporter.say(found.sentence(), "warning" if found.is_shown else "info")
 
 
 def _stop_test(

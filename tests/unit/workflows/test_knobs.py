@@ -204,6 +204,12 @@ ELSEWHERE = {
     "evaluate.tasks": "tests/e2e/test_train_cli.py",
     "evaluate.sample_prompts": "tests/e2e/test_progress.py",
     "evaluate.batch_size": "tests/parity/test_generate.py",
+    "evaluate.general": "tests/e2e/test_general_suite.py",
+    "evaluate.forgetting_tolerance": "tests/e2e/test_general_suite.py",
+    "evaluate.during": "tests/e2e/test_watched_tasks.py",
+    "evaluate.during_rows": "tests/e2e/test_watched_tasks.py",
+    "evaluate.best_by": "tests/e2e/test_watched_tasks.py",
+    "evaluate.stop_when_forgotten": "tests/e2e/test_watched_tasks.py",
     "run.sinks": "tests/unit/training/test_trackers.py",
 }
 

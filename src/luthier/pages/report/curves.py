@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from luthier.pages.report.chart import LineChart, Series, line_chart
+from luthier.pages.report.preferences import loss_unit, preference_charts
 from luthier.pages.report.words import number
 from luthier.runs.folder import RunFolder
 from luthier.units import GIB, MIB, format_bytes, format_count, format_seconds
@@ -14,13 +15,18 @@ from luthier.units import GIB, MIB, format_bytes, format_count, format_seconds
 
 @dataclass(frozen=True)
 class TrainingView:
-    """Curves, the figures that sum them up (name, value), and what the curves show: (what, since when, message, advice)."""
+    """Curves, the figures that sum them up (name, value), and what the curves show: (what, since when, message, advice).
+
+    Attributes:
+        last_against_best: The last checkpoint beside the best one, in a sentence; empty where they are one.
+    """
 
     diagnosis: tuple[tuple[str, str, str, str], ...]
     was_looked_at: bool
     loss: LineChart
     small: tuple[LineChart, ...]
     facts: tuple[tuple[str, str], ...]
+    last_against_best: str = ""
 
 
 def read_training(folder: RunFolder) -> TrainingView | None:
@@ -35,7 +41,7 @@ def read_training(folder: RunFolder) -> TrainingView | None:
             Series("training", "train", _values(train, "loss")),
             Series("validation", "validation", _values(validation, "loss"), dots=True),
         ],
-        unit="nats per trained token",
+        unit=loss_unit(train),
         events=[(d["since_step"], _kind(d)) for d in diagnosis or []],
     )
     if loss is None:
@@ -63,8 +69,9 @@ def read_training(folder: RunFolder) -> TrainingView | None:
         ),
         was_looked_at=diagnosis is not None,
         loss=loss,
-        small=tuple(chart for chart in (*charts, *_scores(folder)) if chart is not None),
+        small=tuple(c for c in (*preference_charts(train, validation), *charts, *_scores(folder)) if c is not None),
         facts=_facts(train, validation),
+        last_against_best=(folder.read_json("overfitting.json") or {}).get("sentence", ""),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from luthier.pages.report.evaluation import sentence_case
 from luthier.pages.report.words import interval_points, number, percent, points
 from luthier.runs.folder import RunFolder
 
@@ -99,7 +100,7 @@ def _probe(folder: RunFolder, name: str) -> ProbeView | None:
     found = summary.get("probe", {})
     return ProbeView(
         name=name,
-        sentence=found.get("sentence", ""),
+        sentence=sentence_case(found.get("sentence", "").removeprefix(f"{name}: ")),
         is_alarming=found.get("is_alarming", False),
         figures=tuple((title.replace("_", " "), before, after) for title, before, after in figures),
     )
