@@ -148,3 +148,27 @@ def test_validation_losses_come_back(tmp_path: Path) -> None:
     saved = replace(position(3), validation_losses=(2.5, 1.25))
     store.save(optimizer(), saved, 1.25)
     assert store.restore(store.last, optimizer(), rng=False) == saved
+
+
+def test_the_criterion_is_decisive_where_there_is_one(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    for step, loss, criterion in ((1, 3.0, -0.5), (2, 1.0, -0.2), (3, 2.0, -0.5), (4, 2.5, float("nan"))):
+        store.save(optimizer(step), position(step), loss, criterion)
+    best = store.best
+    assert (best.step, best.loss, best.criterion, best.decisive) == (1, 3.0, -0.5, -0.5), "of equals the first stays"
+
+
+def test_checkpoints_of_earlier_versions_are_decided_by_their_losses(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(optimizer(1.0), replace(position(1), validation_losses=(2.0, 1.5)), 1.5)
+    index = json.loads((tmp_path / "index.json").read_text())
+    for entry in index.values():
+        del entry["criterion"]
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    state = tmp_path / "step-000001/state.json"
+    content = json.loads(state.read_text())
+    del content["criteria"], content["wants_stop"]
+    state.write_text(json.dumps(content))
+    read = store.read_position(store.last)
+    assert (read.criteria, read.wants_stop) == ((2.0, 1.5), False)
+    assert store.best.decisive == 1.5
