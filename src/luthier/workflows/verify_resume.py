@@ -92,6 +92,7 @@ def _train_command(recipe: LoadedRecipe, place: Path, name: str, half_steps: int
         "train.checkpoint_every": half_steps,
         "evaluate.stop_test_rows": 0,
         "evaluate.sample_prompts": 0,
+        "evaluate.general": "never",
     }
     return [*_luthier(), "train", str(file), *(f"{key}={value}" for key, value in changes.items())]
 
