@@ -13,19 +13,19 @@ from luthier.runs.folder import RunFolder
 from luthier.units import format_count
 
 if TYPE_CHECKING:
-    from luthier.evaluation.judge.estimate import JudgingEstimate
+    from luthier.evaluation.asking_estimate import AskingEstimate
     from luthier.workflows.judge import JudgeResult, Judging
 
 
-def estimate_lines(estimate: JudgingEstimate) -> list[str]:
+def estimate_lines(estimate: AskingEstimate, whom: str = "the judge", what: str = "verdicts") -> list[str]:
     """What it takes, in words."""
     left = estimate.num_questions - estimate.num_known
     known = f", {estimate.num_known:,} of them answered already" if estimate.num_known else ""
-    lines = [f"{estimate.num_questions:,} questions to the judge{known}."]
+    lines = [f"{estimate.num_questions:,} questions to {whom}{known}."]
     if left:
         lines.append(
             f"About {format_count(estimate.prompt_tokens)} tokens of questions, {format_count(estimate.answer_tokens)} of "
-            f"verdicts (at most {format_count(estimate.answer_tokens_most)}); nonsense is asked for once more."
+            f"{what} (at most {format_count(estimate.answer_tokens_most)})."
         )
     if estimate.cost is not None and estimate.cost_most is not None:
         lines.append(f"About {estimate.cost:,.2f} at these prices, at most {estimate.cost_most:,.2f}.")

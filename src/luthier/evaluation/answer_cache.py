@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class AnswerCache:
         """Add answers, and write them down at once."""
         self._answers |= answers
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        _drop_cut_line(self._path)
+        drop_cut_line(self._path)
         with self._path.open("a", encoding="utf-8") as file:
             for key, answer in answers.items():
                 content = {
@@ -62,17 +62,26 @@ class CachedEngine:
         engine: Answers the rest.
         cache: Where answers are kept.
         fingerprint: Of the weights that answer, by `Request.use_adapter`; asked once for each that occurs.
+        adapters: Fingerprints of further adapters (with their base), by `Request.adapter`.
     """
 
-    def __init__(self, engine: Engine, cache: AnswerCache, fingerprint: Callable[[bool], str]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        cache: AnswerCache,
+        fingerprint: Callable[[bool], str],
+        adapters: Mapping[str, str] | None = None,
+    ) -> None:
         self._engine, self._cache, self._fingerprint = engine, cache, fingerprint
+        self._adapters = adapters or {}
 
     def generate(
         self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None
     ) -> list[Completion]:
         """Answer all, in the order of the requests; equal ones are answered once."""
-        prints = {use_adapter: self._fingerprint(use_adapter) for use_adapter in {r.use_adapter for r in requests}}
-        keys = [request_key(request, prints[request.use_adapter]) for request in requests]
+        voices = {(request.use_adapter, request.adapter) for request in requests}
+        prints = {v: self._fingerprint(v[0]) if v[1] is None else self._adapters[v[1]] for v in voices}
+        keys = [request_key(request, prints[request.use_adapter, request.adapter]) for request in requests]
         missing = {key: request for key, request in zip(keys, requests, strict=True) if self._cache.find(key) is None}
         num_found = sum(key not in missing for key in keys)
         if on_progress is not None and num_found:
@@ -121,8 +130,8 @@ def _read(path: Path) -> dict[str, Completion]:
     return answers
 
 
-def _drop_cut_line(path: Path) -> None:
-    """Nothing may be written behind a line that a crash cut off."""
+def drop_cut_line(path: Path) -> None:
+    """Take away a line that a crash cut off: nothing may be written behind it."""
     if not path.is_file():
         return
     with path.open("rb+") as file:

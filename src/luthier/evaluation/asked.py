@@ -7,13 +7,13 @@ an endpoint that answers nothing at all ends the evaluation, and what it has ans
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
 from luthier.data.asking import Answer, Question, about_tokens
 from luthier.errors import EmptyAnswerError, EndpointError
-from luthier.evaluation.protocol import Generation
+from luthier.evaluation.protocol import Generation, Task
 from luthier.generate.chat_model import ChatModel
 from luthier.generate.in_order import in_order
 from luthier.generate.protocol import FinishReason
@@ -93,13 +93,10 @@ def ask_all(
     """
 
     def ask(one: tuple[Sequence[Message], int]) -> Said:
-        messages = tuple(one[0])
-        if system_prompt is not None and messages[0].role != "system":
-            messages = (Message("system", system_prompt), *messages)
-        prompt = "\n\n".join(f"[{m.role}]\n{m.content}" for m in messages)
-        seed = one[1] if generation.temperature > 0 else 0
+        question = question_of(one[0], one[1], generation, system_prompt)
+        prompt = "\n\n".join(f"[{m.role}]\n{m.content}" for m in question.messages)
         try:
-            answer = chat.ask(Question(messages, generation.max_new_tokens, generation.temperature, seed))
+            answer = chat.ask(question)
         except EndpointError as error:
             if error.ends_all:
                 raise
@@ -113,3 +110,26 @@ def ask_all(
             found.append(said)
             advance(1)
     return found
+
+
+def question_of(messages: Sequence[Message], seed: int, generation: Generation, system_prompt: str | None) -> Question:
+    """What a model is asked, by a task's settings."""
+    asked = tuple(messages)
+    if system_prompt is not None and asked[0].role != "system":
+        asked = (Message("system", system_prompt), *asked)
+    seed = seed if generation.temperature > 0 else 0
+    return Question(asked, generation.max_new_tokens, generation.temperature, seed)
+
+
+def questions_of(task: Task, system_prompt: str | None) -> Iterator[Question]:
+    """All that a task asks; where a question follows an answer, about what it will be."""
+    generation = task.generation
+    for number, row in enumerate(task.rows()):
+        for sample in range(generation.samples):
+            messages = list(row.messages)
+            for follow_up in (None, *row.follow_ups):
+                if follow_up is not None:
+                    messages += [Message("assistant", "…"), Message("user", follow_up)]
+                yield question_of(
+                    messages, generation.seed + number * generation.samples + sample, generation, system_prompt
+                )

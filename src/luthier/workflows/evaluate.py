@@ -12,9 +12,11 @@ from typing import Any, cast
 from luthier.demo.task import ShopSql
 from luthier.errors import DataError, InputError
 from luthier.evaluation.answer_cache import AnswerCache, CachedEngine
-from luthier.evaluation.contenders import TITLES, Contender, three_contenders
+from luthier.evaluation.asking_estimate import AskingEstimate
+from luthier.evaluation.contenders import Contender, three_contenders, title_of
 from luthier.evaluation.correction import Corrected, correct, correction_sentence
 from luthier.evaluation.forgetting import Kept
+from luthier.evaluation.likelihood_cache import CachedLikelihoods, LikelihoodCache
 from luthier.evaluation.markdown import task_markdown
 from luthier.evaluation.overlap import TrainingIndex
 from luthier.evaluation.probes.leakage import Leakage
@@ -30,11 +32,15 @@ from luthier.evaluation.statistics.power import USUAL_DISCORDANCE, detectable_di
 from luthier.evaluation.suite.general import PARTS
 from luthier.evaluation.tasks.file_task import load_layout, load_task_file
 from luthier.evaluation.tasks.layouts import LAYOUTS
+from luthier.generate.journal import Journal
 from luthier.pages.report import write_report
 from luthier.reporter import Reporter, Silent
+from luthier.workflows.endpoint_costs import Paid, paid_by, tell_estimates
+from luthier.workflows.find_rival import find_rivals
 from luthier.workflows.forgetting import record_forgetting
 from luthier.workflows.general_suite import GENERAL
 from luthier.workflows.load_run import LoadedRun, load_run, open_run
+from luthier.workflows.rivals import JOURNAL_FILE, Caches, EndpointTerms, Rivals, load_rivals
 from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
 
 BUILT_IN_TASKS: dict[str, Callable[[], Task]] = {
@@ -51,6 +57,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Names that stand for several tasks."""
 CACHE_FILE = "evaluation/cache/answers.jsonl"
+LIKELIHOOD_FILE = "evaluation/cache/likelihoods.jsonl"
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,9 @@ class EvaluationResult:
         forgetting: The parts of the general suite, after against before.
         is_forgetting_limited: Whether the recipe sets a limit to it.
         probes: What the probes of the run's own rows found, by name, in a sentence.
+        num_found: Log-probabilities that came from the cache.
+        num_measured: Log-probabilities that were measured.
+        endpoints: What was asked of each endpoint.
     """
 
     run: Path
@@ -77,6 +87,9 @@ class EvaluationResult:
     forgetting: tuple[Kept, ...] = ()
     is_forgetting_limited: bool = False
     probes: Mapping[str, str] = field(default_factory=dict[str, str])
+    num_found: int = 0
+    num_measured: int = 0
+    endpoints: tuple[Paid, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -96,6 +109,8 @@ class EvaluationResult:
             "probes": dict(self.probes),
             "passed": self.passed,
             "answers": {"cached": self.num_cached, "generated": self.num_generated},
+            "likelihoods": {"cached": self.num_found, "measured": self.num_measured},
+            "endpoints": [asked._asdict() for asked in self.endpoints],
         }
 
 
@@ -104,10 +119,13 @@ def evaluate(
     *,
     tasks: Sequence[str] = (),
     requirements: Sequence[str] = (),
+    others: Sequence[str] = (),
+    terms: EndpointTerms | None = None,
+    before_asking: Callable[[AskingEstimate], None] | None = None,
     fresh: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationResult:
-    """Answer tasks with the base model, the base model with worked examples (where the task has any) and the tuned model.
+    """Answer tasks with the base model, the base model with worked examples (where the task has any), the tuned model, others.
 
     The results go into the run folder, and into its report, which is written again.
 
@@ -115,12 +133,16 @@ def evaluate(
         run: Path of a finished run.
         tasks: Built-in names, paths of task files, or layout:file; none: those of the run's recipe, or the general suite.
         requirements: Gates such as "sql.accuracy >= base + 0.2"; see `evaluation.requirement`.
-        fresh: Generate all answers anew, also those that the run folder's cache has.
+        others: Further contenders: runs, checkpoints, files, models, endpoints; see `workflows.find_rival`.
+        terms: How endpoints are asked.
+        before_asking: Told what it takes before an endpoint is asked anything that is not known yet; raises to forbid it.
+        fresh: Generate all answers anew, also those that the run folder's cache has; what an endpoint said stays.
         reporter: Told of progress.
 
     Raises:
         InputError: A task or requirement is unknown or wrong; nothing was loaded.
         RunError: There is no such run, or it has no result.
+        EndpointError: Nobody answers at an endpoint; what it answered before is kept.
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
@@ -130,29 +152,30 @@ def evaluate(
     chosen = chosen or find_tasks(recipe.evaluate.tasks or [GENERAL])
     for gate in gates:
         gate.check_names(chosen)
+    rivals, terms = find_rivals(others), terms or EndpointTerms()
+    (folder / CACHE_FILE).parent.mkdir(parents=True, exist_ok=True)
+    caches = Caches(
+        AnswerCache(folder / CACHE_FILE, fresh=fresh),
+        LikelihoodCache(folder / LIKELIHOOD_FILE, fresh=fresh),
+        Journal(folder / JOURNAL_FILE),
+    )
     for task in chosen:
         reporter.say(power_sentence(task))
+    if before_asking is not None:
+        tell_estimates(before_asking, folder, chosen, rivals, caches.journal, terms)
     reporter.stage("Load the run")
     loaded = load_run(folder.path, reporter=reporter)
     trained_on = _training_index(loaded, reporter)
-    cache = AnswerCache(folder / CACHE_FILE, fresh=fresh)
-    results: list[TaskResult] = []
-    probes: dict[str, str] = {}
-    for task in chosen:
-        reporter.stage(f"Evaluate {task.name}")
-        contenders = _contenders(task, loaded, cache)
-        if isinstance(task, Probe):
-            probed, probes[task.name] = _probed(task, contenders, loaded, reporter)
-            results += [probed] if probed is not None else []
-            continue
-        result = run_task(task, contenders, contract=loaded.contract, template=loaded.template, reporter=reporter)
-        if trained_on is not None:
-            result = replace(result, overlap=trained_on.overlap(task.rows()))
-        save_result(folder, result, task_markdown(result))
-        _tell(result, reporter)
-        results.append(result)
-    if cache.hits:
-        reporter.say(f"{cache.hits} answers from the cache, {cache.misses} generated; --fresh generates all of them.")
+    ready = load_rivals(rivals, loaded, caches, terms, reporter)
+    try:
+        results, probes = _measure(chosen, loaded, caches, ready, trained_on, reporter)
+    finally:
+        ready.stop()
+        caches.journal.close()
+    if known := caches.answers.hits + caches.likelihoods.hits:
+        new = caches.answers.misses + caches.likelihoods.misses
+        reporter.say(f"{known} answers from the cache, {new} new; --fresh makes all of them anew.")
+    endpoints = paid_by(ready, terms, reporter)
     # A probe's result has its own sentence: more rows continued is no gain or loss to be corrected for.
     corrected = correct([(r.task, c) for r in results if r.task not in probes for c in r.comparisons()])
     if words := correction_sentence(corrected):
@@ -167,12 +190,42 @@ def evaluate(
         seconds,
         tuple(corrected),
         tuple(verdicts),
-        cache.hits,
-        cache.misses,
+        caches.answers.hits,
+        caches.answers.misses,
         forgetting,
         recipe.evaluate.forgetting_tolerance is not None,
         probes,
+        caches.likelihoods.hits,
+        caches.likelihoods.misses,
+        endpoints,
     )
+
+
+def _measure(
+    tasks: Sequence[Task],
+    loaded: LoadedRun,
+    caches: Caches,
+    rivals: Rivals,
+    trained_on: TrainingIndex | None,
+    reporter: Reporter,
+) -> tuple[list[TaskResult], dict[str, str]]:
+    """All tasks, each kept as soon as it is there; and what probes found, in words."""
+    results: list[TaskResult] = []
+    probes: dict[str, str] = {}
+    for task in tasks:
+        reporter.stage(f"Evaluate {task.name}")
+        contenders = _contenders(task, loaded, caches, rivals)
+        if isinstance(task, Probe):
+            probed, probes[task.name] = _probed(task, contenders, loaded, reporter)
+            results += [probed] if probed is not None else []
+            continue
+        result = run_task(task, contenders, contract=loaded.contract, template=loaded.template, reporter=reporter)
+        if trained_on is not None:
+            result = replace(result, overlap=trained_on.overlap(task.rows()))
+        save_result(loaded.folder, result, task_markdown(result))
+        _tell(result, reporter)
+        results.append(result)
+    return results, probes
 
 
 def _judged(
@@ -205,19 +258,22 @@ def _probed(
     return found.result, found.sentence
 
 
-def _contenders(task: Task, loaded: LoadedRun, cache: AnswerCache) -> list[Contender]:
-    measures = isinstance(task.scorer, LikelihoodScorer)
+def _contenders(task: Task, loaded: LoadedRun, caches: Caches, rivals: Rivals) -> list[Contender]:
 
     def fingerprint(use_adapter: bool) -> str:
         return loaded.fingerprint(use_adapter=use_adapter)
 
-    return three_contenders(
+    measures = isinstance(task.scorer, LikelihoodScorer)
+    own = three_contenders(
         task,
-        tuned=CachedEngine(loaded.engine(), cache, fingerprint),
-        base=CachedEngine(loaded.base_engine(), cache, fingerprint),
-        tuned_likelihood=loaded.likelihood() if measures else None,
-        base_likelihood=loaded.base_likelihood() if measures else None,
+        tuned=rivals.tuned or CachedEngine(loaded.engine(), caches.answers, fingerprint),
+        base=CachedEngine(loaded.base_engine(), caches.answers, fingerprint),
+        tuned_likelihood=CachedLikelihoods(loaded.likelihood(), caches.likelihoods, fingerprint) if measures else None,
+        base_likelihood=CachedLikelihoods(loaded.base_likelihood(), caches.likelihoods, fingerprint)
+        if measures
+        else None,
     )
+    return own if isinstance(task, Probe) else [*own, *rivals.contenders()]
 
 
 def _training_index(loaded: LoadedRun, reporter: Reporter) -> TrainingIndex | None:
@@ -238,7 +294,7 @@ def _tell(result: TaskResult, reporter: Reporter) -> None:
     for contender in result.contenders:
         if contender.num_empty:
             reporter.say(
-                f"{result.task}: {contender.num_empty} of {result.num_rows} answers of the {TITLES[contender.name]} are empty; "
+                f"{result.task}: {contender.num_empty} of {result.num_rows} answers of the {title_of(contender.name)} are empty; "
                 "they count as answers.",
                 "warning",
             )

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from luthier.errors import DataError, EndpointError, InputError, Interrupted
 from luthier.evaluation.asked import SilenceCounts
+from luthier.evaluation.asking_estimate import AskingEstimate, estimate_asking
 from luthier.evaluation.contenders import ContenderName
 from luthier.evaluation.judge.agreement import Agreement
-from luthier.evaluation.judge.estimate import JudgingEstimate, estimate_judging
 from luthier.evaluation.judge.labels import TIE, agreement_on_grades, agreement_on_winners, read_grades, read_winners
 from luthier.evaluation.judge.pairwise import JudgedPair, PairwiseJudge, pairwise_findings
 from luthier.evaluation.judge.rubric import METRIC as RUBRIC_METRIC
@@ -76,7 +76,7 @@ class Judging:
     journal: Journal
     labels: Path | None
     prices: Prices | None
-    estimate: JudgingEstimate
+    estimate: AskingEstimate
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class JudgeResult:
     prompt_tokens: int
     answer_tokens: int
     cost: float | None
-    estimate: JudgingEstimate
+    estimate: AskingEstimate
     journal: Path
 
     def to_json(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def plan_judging(
     name = _identity(choice)
     questions = (q for s in sessions for row in s.task.rows for q in s.judge.questions(row))
     money = None if prices is None else (prices.prompt, prices.answer)
-    estimate = estimate_judging(questions, name, journal, money)
+    estimate = estimate_asking(questions, name, journal, money)
     return Judging(folder, tuple(sessions), choice, name, journal, labels, prices, estimate)
 
 

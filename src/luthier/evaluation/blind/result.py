@@ -59,7 +59,7 @@ def blind_result(file: BlindFile, rows: Sequence[RecordedRow]) -> TaskResult:
         share = wilson(counts["left"], sided)
         notes.append(
             f"The left answer won {100 * share.mean:.0f} % of the rows that were no tie (95 % interval {100 * share.low:.0f} to "
-            f"{100 * share.high:.0f} %); each contender was on the left of half of them."
+            f"{100 * share.high:.0f} %); each contender was on the left of half of those drawn."
         )
     record = {"counts": dict(counts), "num_equal_answers": equal, "seed": head.seed, "decisions": file.path.name}
     return pairwise_result(
