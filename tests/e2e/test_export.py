@@ -17,6 +17,7 @@ from luthier.config.load import load_recipe
 from luthier.errors import CheckFailedError, InputError, ResourceError
 from luthier.export import verify
 from luthier.export.combine import Combination
+from luthier.export.formats import FORMATS
 from luthier.export.record import ExportRecord
 from luthier.workflows.export import check_export, export
 from luthier.workflows.export_subject import OtherRun
@@ -41,7 +42,7 @@ def trained(folder: Path, name: str, **sections: Any) -> Path:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory, own_cache: Path) -> Path:
     folder = tmp_path_factory.mktemp("export")
-    save_tiny_model(folder / "model", intermediate_size=64)
+    save_tiny_model(folder / "model", hidden_size=64, intermediate_size=64)
     write_chat_rows(folder / "rows.jsonl")
     return folder
 
@@ -87,6 +88,53 @@ def test_other_programs_see_what_was_trained(run: Path) -> None:
     loaded = load_run(run)
     answer = model.generate(ids, max_new_tokens=24)[0, ids.shape[1] :]
     assert loaded.template.decode(answer.tolist()) == loaded.ask("What is the colour of thing 3?", max_new_tokens=24)
+
+
+def test_further_formats(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    formats = ["gguf-adapter", "mlx", "bnb-nf4", "bnb-int8"]
+    result = export(run, to=formats, types=["bf16", "q8", "q4"], out=tmp_path / "all")
+    names = ["gguf-adapter", "mlx-bf16", "mlx-q8", "mlx-q4", "bnb-nf4", "bnb-int8"]
+    assert [each.folder.name for each in result.exports] == names
+    kl = {each.folder.name: each.figures["agreement"]["kl"] for each in result.exports[1:]}
+    assert kl["mlx-bf16"] < kl["mlx-q4"]
+    assert 0 < kl["bnb-int8"] < kl["bnb-nf4"] < 0.6
+    packed = json.loads((tmp_path / "all" / "bnb-nf4" / "config.json").read_text())["quantization_config"]
+    assert packed["bnb_4bit_quant_type"] == "nf4"
+    mlx = json.loads((tmp_path / "all" / "mlx-q4" / "config.json").read_text())["quantization"]
+    assert (mlx["group_size"], mlx["bits"]) == (64, 4)
+    assert not list((tmp_path / "all" / "bnb-nf4").glob(".merged*"))
+
+
+def test_a_push_is_shown_first_and_offline_is_said(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    folder = str(tmp_path / "a")
+    command = ["export", str(run), "--to", "adapter", "--out", folder, "--json"]
+    assert main([*command, "--push", "me/my-model"]) == 0
+    push = json.loads(capsys.readouterr().out)["push"]
+    assert push["pushed"] is False
+    assert push["private"] is True
+    assert {"adapter_model.safetensors", "README.md", "export.json"} <= set(push["files"])
+    monkeypatch.setenv("HF_TOKEN", "hf_not_a_real_one")
+    assert main(["export", "--check", folder, "--push", "me/my-model", "--yes", "--json"]) == 2
+    assert "The hub did not take" in (message := json.loads(capsys.readouterr().out)["error"]["message"]) or (
+        "HF_HUB_OFFLINE" in message
+    )
+    assert main([*command, "--force", "--push", "no slashes"]) == 2
+    assert main(["export", str(run), "--to", "merged,adapter", "--push", "me/x"]) == 2
+    assert main([*command, "--force", "--no-verify", "--push", "me/x"]) == 2
+
+
+def test_the_help_names_every_format(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--help"]) == 0
+    words = capsys.readouterr().out
+    for name, form in FORMATS.items():
+        assert f" {name} " in words
+        assert form.name == name
+        assert form.default_type in form.types
 
 
 def test_a_fully_tuned_run(place: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -13,6 +13,14 @@ from luthier.cli.render import terminal_reporter
 from luthier.runs.find import find_run
 
 app = typer.Typer(add_completion=False)
+
+
+class Upload(NamedTuple):
+    """What --push, --public and --yes say together."""
+
+    repo_id: str
+    private: bool
+    really: bool
 
 
 @app.command()
@@ -43,6 +51,12 @@ def export(
     no_verify: Annotated[
         bool, typer.Option("--no-verify", help="Do not compare with the live model; the record says so.")
     ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option("--push", help="owner/name on the hub: show what would be uploaded; with --yes, do it."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Really upload.")] = False,
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without, it is private.")] = False,
     check: Annotated[
         Path | None, typer.Option("--check", help="Verify this earlier export again, instead of exporting.")
     ] = None,
@@ -51,18 +65,30 @@ def export(
 
     \b
     Formats:
-    adapter      the adapter alone (PEFT layout)
-    merged       one model with the adapter in its weights (safetensors)
+    adapter       the adapter alone (PEFT layout), beside its base model
+    merged        one model with the adapter in its weights (safetensors)
+    gguf          llama.cpp, LM Studio; --type f32, f16, bf16, q8_0, q6_k, q5_k_m, q4_k_m
+    gguf-adapter  LoRA alone for llama.cpp, beside a GGUF of its base
+    ollama        GGUF and Modelfile; types as gguf
+    mlx           MLX's layout; --type bf16, q8, q4
+    bnb-nf4       the merged model in 4 bits (bitsandbytes)
+    bnb-int8      the merged model in 8 bits (bitsandbytes)
     """  # noqa: D301 - click wants the backspace itself: what follows it is not wrapped
+    upload = None if push is None else Upload(push, private=not public, really=yes)
+    if upload is None and (yes or public):
+        raise UsageError("--yes and --public belong to --push owner/name.\nHelp: luthier export --help")
     if check is not None:
-        return _check(check, None if run is None else find_run(run))
+        return _check(check, None if run is None else find_run(run), upload)
     if run is None:
         raise UsageError("Which run? luthier export RUN --to merged\nHelp: luthier export --help")
     path = find_run(run)
 
     from luthier.workflows.export import export as run_export
     from luthier.workflows.export_request import combination_of
+    from luthier.workflows.push_export import push_export, refuse_push
 
+    if upload is not None:
+        refuse_push(upload.repo_id, to or (), verify=not no_verify)
     other_runs, combination = combination_of(others or (), weight, combine, density, rank, seed)
     with terminal_reporter() as reporter:
         result = run_export(
@@ -77,24 +103,28 @@ def export(
             verify=not no_verify,
             reporter=reporter,
         )
+        pushed = None if upload is None else push_export(result.exports[0].folder, *upload, reporter=reporter)
 
     def show(console: Console) -> None:
         from luthier.cli.show_export import show_export
 
-        show_export(console, result)
+        show_export(console, result, pushed)
 
-    return Outcome(result.to_json(), show)
+    return Outcome(result.to_json() | ({} if pushed is None else {"push": pushed.to_json()}), show)
 
 
-def _check(folder: Path, run: Path | None) -> Outcome:
+def _check(folder: Path, run: Path | None, upload: Upload | None) -> Outcome:
     from luthier.workflows.export import check_export
+    from luthier.workflows.push_export import push_export
 
     with terminal_reporter() as reporter:
         result = check_export(folder, run=run, reporter=reporter)
+        pushed = push_export(folder, *upload, reporter=reporter) if upload is not None and result.passed else None
 
     def show(console: Console) -> None:
         from luthier.cli.show_export import show_check
 
-        show_check(console, result)
+        show_check(console, result, pushed)
 
-    return Outcome(result.to_json(), show, exit_code=0 if result.passed else 1)
+    content = result.to_json() | ({} if pushed is None else {"push": pushed.to_json()})
+    return Outcome(content, show, exit_code=0 if result.passed else 1)

@@ -13,12 +13,13 @@ from luthier.export.format import Format
 from luthier.export.gguf_adapter_format import GgufAdapterFormat
 from luthier.export.gguf_format import GgufFormat
 from luthier.export.merged_format import MergedFormat
+from luthier.export.mlx_format import MlxFormat
 from luthier.export.ollama_format import OllamaFormat
 
 _BNB = (BnbFormat("nf4"), BnbFormat("int8"))
 FORMATS: dict[str, Format] = {
     each.name: each
-    for each in (AdapterFormat(), MergedFormat(), GgufFormat(), GgufAdapterFormat(), OllamaFormat(), *_BNB)
+    for each in (AdapterFormat(), MergedFormat(), GgufFormat(), GgufAdapterFormat(), OllamaFormat(), MlxFormat(), *_BNB)
 }
 
 
