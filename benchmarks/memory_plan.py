@@ -14,16 +14,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 MODEL = "smollm2-135m-instruct"
 STEPS, LENGTH = 3, 256
 CASES: tuple[dict[str, Any], ...] = (
     *({"kind": "lora", "tokens": tokens} for tokens in (512, 1024, 2048)),
     *({"kind": "full", "tokens": tokens} for tokens in (512, 1024, 2048)),
-    {"kind": "lora", "tokens": 2048, "checkpointing": True},
-    {"kind": "full", "tokens": 1024, "checkpointing": True},
+    {"kind": "lora", "tokens": 2048, "layers": {"input": 30}},
+    {"kind": "full", "tokens": 1024, "layers": {"input": 30}},
     {"kind": "lora", "tokens": 1024, "compute": "fp32"},
     {"kind": "lora", "tokens": 1024, "micro_batches": 2},
     {"kind": "lora", "tokens": 3072},
+    *({"kind": "qlora", "tokens": tokens} for tokens in (512, 1024, 2048)),
+    *({"kind": "lora", "objective": "dpo", "tokens": tokens} for tokens in (512, 1024, 2048)),
+    {"kind": "lora", "tokens": 2048, "layers": {"attention": 30}},
+    {"kind": "lora", "tokens": 2048, "layers": {"input": 15, "attention": 15}},
 )
 
 
@@ -34,19 +40,46 @@ def resident_peak_bytes() -> int:
     raise SystemExit("VmHWM is only known on Linux")
 
 
+def instruction(row: int) -> Any:
+    """A prompt and its answer, equally long."""
+    from luthier.data.example import Example, Segment
+
+    trained = (np.arange(LENGTH) >= LENGTH // 2).astype(np.float32)
+    return Example(row, (Segment(random_ids(row, LENGTH), trained),))
+
+
+def pair(row: int) -> Any:
+    """A prompt and two answers, each half as long as the prompt."""
+    from luthier.data.example import Example, Part, Segment
+
+    prompt = Segment(random_ids(row, LENGTH // 2), np.zeros(LENGTH // 2, np.float32))
+    learnt = np.ones(LENGTH // 4, np.float32)
+    answers = (
+        Segment(random_ids(row + 10**6 * part, LENGTH // 4), learnt, parent=0, part=part, reference=-500.0)
+        for part in (Part.CHOSEN, Part.REJECTED)
+    )
+    return Example(row, (prompt, *answers))
+
+
+def random_ids(seed: int, length: int) -> Any:
+    return np.random.default_rng(seed).integers(3, 49000, length).astype(np.int32)
+
+
 def train(case: dict[str, Any], threads: int) -> dict[str, float]:
     """Three steps in this process; planned and measured bytes."""
-    import numpy as np
     import torch
 
     import luthier.workflows.train  # noqa: F401 - imports belong to the baseline
+    from luthier.accel.checkpointing import keep
     from luthier.accel.cpu_allocator import keep_freed_memory
     from luthier.accel.scorer import ScoringModel
-    from luthier.data.example import Example, Segment
     from luthier.data.tokenize import TokenizedSet
     from luthier.models.adapters import add_lora, train_all, trained_parameters
     from luthier.models.load import find_model, load_causal_lm
     from luthier.models.placement import Placement
+    from luthier.models.quantize import quantization
+    from luthier.objectives.dpo import Dpo
+    from luthier.objectives.reference import CachedReference
     from luthier.objectives.sft import Sft
     from luthier.plan.engine import ours_on
     from luthier.plan.job import Job
@@ -65,20 +98,23 @@ def train(case: dict[str, Any], threads: int) -> dict[str, float]:
     compute, tokens = case.get("compute", "bf16"), case["tokens"]
     before = resident_peak_bytes()
     placement = Placement(torch.device("cpu"), compute)
-    model: Any = load_causal_lm(find_model(MODEL), placement.dtype, placement.device)
-    if case.get("checkpointing"):
-        model.gradient_checkpointing_enable({"use_reentrant": False})
-    if case["kind"] == "lora":
+    stored = quantization(
+        "nf4" if case["kind"] == "qlora" else "compute", placement.dtype, double=True, device=placement.device
+    )
+    model: Any = load_causal_lm(find_model(MODEL), placement.dtype, placement.device, stored)
+    if case["kind"] != "full":
         model = add_lora(
             model, rank=16, alpha=32, dropout=0.0, target_modules="all-linear", dtype=placement.dtype, seed=0
         )
     else:
         model = train_all(model, placement.dtype)
     apply_speedups(model, "auto")
-    rng = np.random.default_rng(0)
+    shape = locate(MODEL).shape
+    policy = CheckpointPolicy.mixed(shape.num_layers, case.get("layers", {}))
+    keep(model, policy)
+    is_dpo = case.get("objective") == "dpo"
     num_rows = case.get("micro_batches", 1) * tokens // LENGTH
-    trained = (np.arange(LENGTH) >= LENGTH // 2).astype(np.float32)
-    rows = [Example(i, (Segment(rng.integers(3, 49000, LENGTH).astype(np.int32), trained),)) for i in range(num_rows)]
+    rows = [(pair if is_dpo else instruction)(i) for i in range(num_rows)]
     feed = Feed(
         train=TokenizedSet.from_examples(rows), validation=TokenizedSet.from_examples([]), batch_size=num_rows,
         budget_tokens=tokens, seed=0, ranks=Ranks(),
@@ -87,17 +123,16 @@ def train(case: dict[str, Any], threads: int) -> dict[str, float]:
         trained_parameters(model), betas=(0.9, 0.999), epsilon=1e-8, weight_decay=0.0, max_grad_norm=1.0
     )
     scoring = ScoringModel(model, "sdpa").train()
+    objective = Dpo(CachedReference()) if is_dpo else Sft()
     for step in range(STEPS):
         train_step(
-            scoring, Sft(), feed.step_batches(step), optimizer, learning_rate=1e-5,
+            scoring, objective, feed.step_batches(step), optimizer, learning_rate=1e-5,
             loss_scale=LossScale.for_compute(placement.compute), placement=placement, ranks=Ranks(),
         )  # fmt: skip
     measured = resident_peak_bytes() - before
-    shape = locate(MODEL).shape
-    policy = CheckpointPolicy.recompute_all(shape.num_layers) if case.get("checkpointing") else None
     job = Job(
         shape, case["kind"], tokens, LENGTH, num_micro_batches=case.get("micro_batches", 1), supervised_share=0.5,
-        compute=compute, policy=policy,
+        compute=compute, policy=policy, objective=case.get("objective", "sft"),
     )  # fmt: skip
     return {"planned": plan_memory(job, ours_on("cpu")).total_bytes, "measured": measured}
 
@@ -106,6 +141,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", action="store_true", help="one JSON object on standard output")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", default="", help="cases whose words contain this")
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.case:
@@ -113,6 +149,9 @@ def main() -> int:
         return 0
     rows: list[dict[str, Any]] = []
     for case in CASES:
+        words = " ".join(f"{key}={value}" for key, value in case.items())
+        if options.only not in words:
+            continue
         command = [sys.executable, __file__, "--threads", str(options.threads), "--case", json.dumps(case)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         lines = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
@@ -121,7 +160,6 @@ def main() -> int:
         row = {**case, **json.loads(lines[-1].removeprefix("RESULT "))}
         row["error"] = row["planned"] / row["measured"] - 1
         rows.append(row)
-        words = " ".join(f"{key}={value}" for key, value in case.items())
         print(
             f"{words:<48} planned {row['planned'] / 1e6:6,.0f} MB, measured {row['measured'] / 1e6:6,.0f} MB "
             f"({100 * row['error']:+.1f} %)", file=sys.stderr,

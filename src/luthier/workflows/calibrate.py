@@ -61,7 +61,8 @@ def calibrate(loaded: LoadedRecipe, reporter: Reporter) -> CalibrationResult:
     built = build_model(inputs)
     trainee = build_trainee(inputs, built, "calibration")
     trainee.model.train()
-    job = planned_job(inputs, trainee.feed.largest_batch(STEPS), policy_asked_for(inputs))
+    planned = planned_job(inputs, trainee.feed.largest_batch(STEPS), policy_asked_for(inputs))
+    job = replace(planned, generation_rows=0)  # these steps generate nothing
     reporter.stage(f"{STEPS} steps")
     rates: list[tuple[float, float]] = []
     for step in range(STEPS):

@@ -177,13 +177,17 @@ def request_from_recipe(loaded: LoadedRecipe, **options: Any) -> PlanRequest:
         validation_fraction=0.0 if recipe.data.validation else recipe.data.validation_fraction,
         epochs=recipe.train.epochs,
         max_steps=recipe.train.max_steps,
-        generation_rows=recipe.evaluate.batch_size
-        if recipe.evaluate.tasks
-        else min(16, recipe.evaluate.stop_test_rows),
+        generation_rows=generation_rows(recipe),
         new_tokens=recipe.evaluate.max_new_tokens,
         recipe_path=loaded.path,
         **options,
     )
+
+
+def generation_rows(recipe: Recipe) -> int:
+    """Answers that are generated at once while a run lasts."""
+    evaluate = recipe.evaluate
+    return evaluate.batch_size if evaluate.tasks else min(evaluate.batch_size, evaluate.stop_test_rows)
 
 
 def plan(request: PlanRequest, reporter: Reporter | None = None) -> PlanResult:

@@ -21,7 +21,7 @@ from luthier.runs.folder import RunFolder
 from luthier.training.memory import resident_bytes
 from luthier.units import format_bytes
 from luthier.workflows.assemble import Inputs
-from luthier.workflows.plan import objective_to_plan
+from luthier.workflows.plan import generation_rows, objective_to_plan
 
 
 def planned_job(inputs: Inputs, largest: Batch, policy: CheckpointPolicy) -> Job:
@@ -68,6 +68,8 @@ def _job(inputs: Inputs, tokens: int, longest_row: int, supervised_share: float,
         attention="eager" if shape.softcap or recipe.model.attention == "eager" else "fused",
         optimizer=recipe.train.optimizer,
         policy=policy,
+        generation_rows=generation_rows(recipe),
+        generation_tokens=longest_row + recipe.evaluate.max_new_tokens,
     )
 
 

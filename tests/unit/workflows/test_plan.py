@@ -179,7 +179,7 @@ def test_models_are_listed_by_memory_task_and_licence(folder: Path) -> None:
     assert all(min(m.memory_bytes.values()) <= memory_limit("8 GiB") for m in small)
     assert {"code" in m.row.strengths for m in list_models(task="code")} == {True}
     assert list_models(only_cached=True) == []
-    with pytest.raises(ModelError, match="They name: chat, code"):
+    with pytest.raises(ModelError, match="They name: base, chat, code"):
         list_models(task="cooking")
     with pytest.raises(InputError, match="takes a size such as 16GB"):
         list_models(memory="much")
