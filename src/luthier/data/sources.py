@@ -33,6 +33,9 @@ Generator = Callable[[], Iterable[Mapping[str, Any]]]
 # Rows that are made by code, not read from a file. A string "module:function" is imported when the rows are asked for.
 GENERATED: dict[str, str | Generator] = {
     "demo:shop-sql": "luthier.demo.shop:training_rows",
+    "demo:shop-sql-pairs": "luthier.demo.preferences:preference_rows",
+    "demo:shop-sql-labelled": "luthier.demo.preferences:labelled_rows",
+    "demo:shop-sql-text": "luthier.demo.preferences:text_rows",
 }
 
 

@@ -173,7 +173,7 @@ def _read(place: Path, sides: Sides, reporter: Reporter) -> list[Values] | None:
     if not place.is_file():
         return None
     try:
-        with np.load(place) as kept:
+        with place.open("rb") as file, np.load(file) as kept:
             values = [np.asarray(kept[name], np.float32) for name in ("train", "validation")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reporter.say(f"{place} is damaged ({error}); the reference is computed again.", "warning")
