@@ -163,6 +163,10 @@ def test_what_ends_the_training_ends_it_after_a_resume_too(
         ({"evaluate__during": ["generally"]}, "Did you mean 'general'"),
         ({"evaluate__during": ["memorisation"]}, "asks with all rows of a finished run"),
         (
+            {"evaluate__during": ["general"], "data__validation": [], "data__validation_fraction": 0},
+            "no validation rows",
+        ),
+        (
             {"evaluate__during": ["refusals"], "evaluate__best_by": "refusals.over_refusal"},
             "no checkpoint can be chosen",
         ),

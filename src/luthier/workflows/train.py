@@ -48,7 +48,7 @@ from luthier.workflows.recording import LoggedReporter, record_checks, stop_if_f
 from luthier.workflows.sample_answers import SampleAnswers
 from luthier.workflows.train_loop import Start, first_validation, restore, train_in_folder
 from luthier.workflows.watch_curves import read_diagnosis
-from luthier.workflows.watch_tasks import TaskWatch
+from luthier.workflows.watch_tasks import TaskWatch, refuse_unvalidated
 
 TOKEN_VIEW_ROWS = 5
 
@@ -128,6 +128,7 @@ def train(recipe: LoadedRecipe, *, overwrite: bool = False, reporter: Reporter |
     require_inputs(recipe)
     reporter.stage("Read model config, tokenizer and data")
     inputs = read_inputs(resolved, reporter)
+    refuse_unvalidated(inputs)
     data_checks = check_data(inputs)
     folder = RunFolder.create(path, overwrite=overwrite) if inputs.ranks.is_main else RunFolder(path)
     inputs.ranks.barrier()

@@ -93,6 +93,19 @@ def _refuse_unknown(best_by: str, watched: Sequence[WatchedTask]) -> None:
         )
 
 
+def refuse_unvalidated(inputs: Inputs) -> None:
+    """Tasks are answered at validations, so there must be some.
+
+    Raises:
+        InputError: `evaluate.during` names tasks, and there are no validation rows.
+    """
+    if inputs.recipe.evaluate.during and not len(inputs.data.validation):
+        raise InputError(
+            "evaluate.during is answered at each validation, and there are no validation rows: set data.validation_fraction "
+            "above 0 or give data.validation."
+        )
+
+
 class TaskWatch:
     """Answers the tasks of `evaluate.during` when told to, and writes their scores into scores_over_time.jsonl."""
 
