@@ -103,7 +103,7 @@ def test_types_grow_worse_in_their_order(tmp_path: Path) -> None:
         assert gguf.GGMLQuantizationType.F32 not in types
     assert found == sorted(found)
     assert found[0] < 1e-5
-    assert found[-1] < 0.1
+    assert found[-1] < 0.3
 
 
 def test_q4_k_m_mixes_as_llama_cpp_does(tmp_path: Path) -> None:
@@ -152,6 +152,7 @@ def test_the_tokenizer_comes_back(tmp_path: Path) -> None:
     assert read_field(reader, "tokenizer.chat_template") == tiny_tokenizer().chat_template
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["qwen2_5", "phi4", "mistral_nemo", "mistral_v3", "smollm2", "deepseek_r1_distill_qwen"]
 )
@@ -199,6 +200,7 @@ def test_an_adapter_file_holds_pefts_updates(family: str, options: dict[str, Any
     path = tmp_path / "lora.gguf"
     write_lora(plan_lora(read_peft_folder(tmp_path), model.config), path, name="x", config=model.config)
     updates = read_updates(path)
+    assert {tensor.name for tensor in gguf.GGUFReader(path).tensors} >= {"blk.0.attn_output.weight.lora_a"}
     attention = "model.layers.1.self_attn.qkv_proj" if family == "phi3" else "model.layers.1.self_attn.q_proj"
     for module, own in [
         (attention, "attn_qkv" if family == "phi3" else "attn_q"),
@@ -210,7 +212,7 @@ def test_an_adapter_file_holds_pefts_updates(family: str, options: dict[str, Any
             order = [head * 8 + half * 4 + i for head in range(4) for i in range(4) for half in range(2)]
             expected = expected[order]
         block = module.split(".")[2]
-        np.testing.assert_allclose(updates[f"blk.{block}.{own}"], expected, atol=1e-5)
+        np.testing.assert_allclose(updates[f"blk.{block}.{own}.weight"], expected, atol=1e-5)
 
 
 def test_more_than_lora_has_no_place_in_an_adapter_file(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from luthier.export.merge import (
     unmoved,
 )
 from luthier.export.peft_folder import read_peft_folder
+from luthier.export.peft_merge import read_adapter
 from luthier.export.weight_files import WeightFiles
 from tests.tiny import VOCAB, tiny_model
 
@@ -161,8 +162,38 @@ def test_an_adapter_of_another_base_is_refused(tmp_path: Path) -> None:
     moved(lora()("phi3"), tiny_model("phi3"), tmp_path / "phi", seed=1)
     with pytest.raises(ModelError, match="another model"):
         merged(tmp_path / "base", [tmp_path / "wider"], tmp_path / "a")
-    with pytest.raises(ModelError, match="qkv_proj"):
+    with pytest.raises(ModelError, match="do not have"):
         merged(tmp_path / "base", [tmp_path / "phi"], tmp_path / "b")
+
+
+@pytest.mark.parametrize("kind", ["loha", "lokr", "oft"])
+def test_other_kinds_are_merged_by_peft(kind: str, tmp_path: Path) -> None:
+    import peft
+
+    from luthier.models.load import ModelSource
+
+    options: dict[str, Any] = {"oft": {"oft_block_size": 8}}.get(kind, {"r": 4})
+    class_name = {"loha": "LoHaConfig", "lokr": "LoKrConfig", "oft": "OFTConfig"}[kind]
+    config = getattr(peft, class_name)(target_modules=["q_proj", "down_proj"], task_type="CAUSAL_LM", **options)
+    tiny_model("qwen2").save_pretrained(tmp_path / "base")
+    live = moved(config, tiny_model("qwen2"), tmp_path / "adapter", seed=1)
+    source = ModelSource("base", str(tmp_path / "base"), None)
+    weights = WeightFiles.open(tmp_path / "base")
+    folder = read_adapter(tmp_path / "adapter", source, weights, ["token"] * VOCAB)
+    assert len(folder.changes) == 4
+    names = network_names(AutoConfig.from_pretrained(tmp_path / "base"))
+    plan = plan_merge(weights, names, [folder], num_tokens=VOCAB)
+    (tmp_path / "merged").mkdir()
+    apply_merge(plan, weights, tmp_path / "merged")
+    merged_config(AutoConfig.from_pretrained(tmp_path / "base"), plan, torch.float32).save_pretrained(
+        tmp_path / "merged"
+    )
+    with torch.no_grad():
+        expected = live(IDS).logits
+        found = AutoModelForCausalLM.from_pretrained(tmp_path / "merged").eval()(IDS).logits
+        with live.disable_adapter():
+            assert (live(IDS).logits - expected).abs().max() > 0.01
+    assert (found - expected).abs().max() < 1e-4
 
 
 def test_what_is_no_change_of_weights_is_refused(tmp_path: Path) -> None:
@@ -172,3 +203,9 @@ def test_what_is_no_change_of_weights_is_refused(tmp_path: Path) -> None:
     model.save_pretrained(str(tmp_path))
     with pytest.raises(ModelError, match="PROMPT_TUNING"):
         read_peft_folder(tmp_path)
+    from luthier.models.load import ModelSource
+
+    tiny_model("llama").save_pretrained(tmp_path / "base")
+    source = ModelSource("base", str(tmp_path / "base"), None)
+    with pytest.raises(ModelError, match="virtual tokens"):
+        read_adapter(tmp_path, source, WeightFiles.open(tmp_path / "base"), [])

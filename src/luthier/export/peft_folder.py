@@ -30,7 +30,8 @@ from luthier.export.changes import (
 )
 
 _PREFIX = "base_model.model."
-_MERGEABLE = ("LORA", "IA3")
+OWN_KINDS = ("LORA", "IA3")
+"""Kinds of PEFT's whose arithmetic is here."""
 _BASE_CHANGING = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _UNSUPPORTED_FLAGS = {
     "alora_invocation_tokens": "aLoRA, which is active on some tokens only",
@@ -95,7 +96,7 @@ def _kind(config: Mapping[str, Any]) -> str:
 
 def _refuse_unmergeable(folder: Path, config: Mapping[str, Any]) -> None:
     kind = str(config.get("peft_type"))
-    if kind not in _MERGEABLE:
+    if kind not in OWN_KINDS:
         raise ModelError(
             f"The adapter in {folder} is of PEFT's kind {kind}, which is not a change of weights that could be merged. "
             "Export it as it is: --to adapter."

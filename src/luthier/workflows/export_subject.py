@@ -19,7 +19,8 @@ from luthier.errors import DataError, InputError, ModelError, RunError
 from luthier.export.agreement import MOST_TOKENS, ProbeRow
 from luthier.export.combine import Combination
 from luthier.export.merge import network_names, plan_merge
-from luthier.export.peft_folder import PeftFolder, read_peft_folder
+from luthier.export.peft_folder import PeftFolder
+from luthier.export.peft_merge import read_adapter
 from luthier.export.subject import Subject
 from luthier.export.weight_files import DTYPES, WeightFiles
 from luthier.models.builtin import BUILTIN
@@ -70,7 +71,9 @@ def open_subject(
         ModelError: Base or adapter cannot be read, or do not fit.
     """
     if dtype is not None and dtype not in COMPUTE_DTYPES:
-        raise InputError(f"There is no number format '{dtype}' for merged weights. There are: {', '.join(COMPUTE_DTYPES)}.")
+        raise InputError(
+            f"There is no number format '{dtype}' for merged weights. There are: {', '.join(COMPUTE_DTYPES)}."
+        )
     folder, recipe = open_run(run)
     manifest = Manifest.load(folder)
     result = _result(folder, recipe, manifest)
@@ -81,9 +84,10 @@ def open_subject(
     template = contract.chat_template(tokenizer)
     source = own if recipe.is_full else base
     weights = WeightFiles.open(result if recipe.is_full else local_folder(base))
-    adapters = () if recipe.is_full else (read_peft_folder(result), *_other_adapters(others, folder, recipe, contract))
     if recipe.is_full and others:
         raise InputError(f"{folder.name} trained all parameters; only adapters on one base can be merged together.")
+    folders = [] if recipe.is_full else [result, *_other_adapters(others, folder, recipe, contract)]
+    adapters = tuple(read_adapter(each, base, weights, tokenizer) for each in folders)
     how = combination if len(adapters) > 1 else None
     config = load_config(source)
     wanted = None if dtype is None else COMPUTE_DTYPES[dtype]
@@ -146,8 +150,8 @@ def _stored_dtype(weights: WeightFiles) -> torch.dtype:
 
 def _other_adapters(
     others: Sequence[OtherRun], folder: RunFolder, recipe: Recipe, contract: InferenceContract
-) -> list[PeftFolder]:
-    found: list[PeftFolder] = []
+) -> list[Path]:
+    found: list[Path] = []
     for other in others:
         other_folder, other_recipe = open_run(Path(other.run))
         if other_recipe.is_full:
@@ -162,7 +166,7 @@ def _other_adapters(
         result = _result(other_folder, other_recipe, Manifest.load(other_folder))
         if InferenceContract.load(result).tokenizer_fingerprint != contract.tokenizer_fingerprint:
             raise InputError(f"{other_folder.name} was trained with another tokenizer than {folder.name}.")
-        found.append(read_peft_folder(result))
+        found.append(result)
     return found
 
 

@@ -74,8 +74,8 @@ def write_lora(plan: LoraPlan, path: Path, *, name: str, config: Any) -> None:
             raise ModelError(f"{source} is stored with inputs first, which GGUF adapters do not know.")
         rest = update.scale * down.shape[0] / plan.alpha
         rows = transform(plan.family, config, source, (up * rest).numpy())
-        writer.add_tensor(f"{own}.weight.lora_a", np.ascontiguousarray(down.numpy()))
-        writer.add_tensor(f"{own}.weight.lora_b", np.ascontiguousarray(rows))
+        writer.add_tensor(f"{own}.lora_a", np.ascontiguousarray(down.numpy()))
+        writer.add_tensor(f"{own}.lora_b", np.ascontiguousarray(rows))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -91,7 +91,7 @@ def read_updates(path: Path) -> dict[str, NDArray[np.float32]]:
     for name, down in tensors.items():
         if name.endswith(".lora_a"):
             up = tensors[name.removesuffix("a") + "b"]
-            updates[name.removesuffix(".weight.lora_a")] = alpha / down.shape[0] * (up @ down)
+            updates[name.removesuffix(".lora_a")] = alpha / down.shape[0] * (up @ down)
     return updates
 
 
