@@ -23,7 +23,7 @@ from luthier.data.tokenize import TokenizedSet
 from luthier.errors import DataError
 from luthier.runs.atomic import sync_folder, write_json
 
-DATA_CODE_VERSION = 5
+DATA_CODE_VERSION = 6
 """Raise it whenever code in `luthier.data` changes what tokens or weights come out of the same files."""
 
 

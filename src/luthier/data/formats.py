@@ -12,20 +12,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from luthier.data.layouts import LAYOUTS, TEXT_COLUMNS, Values, document_text
-from luthier.data.messages import BadRowError
+from luthier.data.messages import BadRowError, read_weight
 from luthier.data.preferences import LABEL_COLUMNS, PREFERENCE_COLUMNS, PROMPT_COLUMNS, is_labelled
 from luthier.data.row import Row
 from luthier.errors import DataError
-from luthier.types import Conversation, Document, Finding
+from luthier.types import Conversation, Document, Finding, Message
 
 Item = Conversation | Document
 T = TypeVar("T")
 
 MOST_MESSAGES = 100_000
 """Most messages in a conversation: no model has so long a memory, so such a row is a mistake."""
+
+ROW_WEIGHT = "loss_weight"
+"""Column that says how much a row's answers count beside others. Not ``weight``: that may be any column of a data author's."""
 
 CLASS_COLUMNS = ("label", "labels", "label_text", "intent", "sentiment", "category", "class")
 _CLASSIFIED_COLUMNS = (*TEXT_COLUMNS, "sentence", "utterance", "review", "tweet", "title")
@@ -198,6 +202,7 @@ def _converter(name: str, columns: Mapping[str, str]) -> Callable[[Row], Item]:
         if layout.convert is None:
             return Document(document_text(values), row.source)
         messages, tools = layout.convert(values)
+        messages = _weighted(messages, read_weight(values, (ROW_WEIGHT,), "the row"))
         if not any(m.role == "assistant" for m in messages):
             raise BadRowError(f"no assistant turn among {len(messages)} messages: there is nothing to learn")
         if not any(m.is_trained for m in messages):
@@ -209,6 +214,15 @@ def _converter(name: str, columns: Mapping[str, str]) -> Callable[[Row], Item]:
         return Conversation(messages, tools, row.source)
 
     return to_item
+
+
+def _weighted(messages: tuple[Message, ...], factor: float | None) -> tuple[Message, ...]:
+    """All learnt turns of a row that counts `factor` times as much as others."""
+    if factor is None or factor == 1:
+        return messages
+    if factor == 0:
+        raise BadRowError(f"{ROW_WEIGHT} is 0: there is nothing to learn; leave the row out")
+    return tuple(replace(m, weight=factor * (m.weight or 1.0)) if m.is_trained else m for m in messages)
 
 
 def renamed(value: Values, columns: Mapping[str, str]) -> Values:
@@ -265,6 +279,8 @@ def _unused(chosen: str, found: list[str], columns: Mapping[str, str]) -> tuple[
     # Of sets of names that stand for one another, the first that is there is read.
     parts = next((needed for needed in layout.needed if there.issuperset(needed)), layout.needed[0])
     read = ({*parts, *layout.optional} - set(columns)) | set(columns.values())
+    if layout.convert is not None:
+        read.add(ROW_WEIGHT)
     return tuple(name for name in found if name not in read)
 
 

@@ -1,16 +1,17 @@
 """What one message of a data file may hold, and how it becomes a `Message`. Complaints are `BadRowError`s with the reason.
 
 Two spellings are read: OpenAI's (role, content, tool_calls, …) and ShareGPT's (from, value). In both, ``weight`` (or
-``loss_weight``) 0 or 1 says whether an assistant turn is learnt. Arguments of tool calls become objects, not JSON text:
-that is what chat templates render (OpenAI stores them as text).
+``loss_weight``) says how much an assistant turn counts in the loss, 0 that it is not learnt. Arguments of tool calls become
+objects, not JSON text: that is what chat templates render (OpenAI stores them as text).
 """
 
 from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from luthier.types import Message, Role
 
@@ -121,15 +122,16 @@ def _openai_message(item: Any, place: str) -> Message:
     call_id = item.get("tool_call_id") if role == "tool" else None
     if call_id is not None and not isinstance(call_id, str):
         raise BadRowError(f"{place}.tool_call_id must be text, found {kind_of(call_id)}")
-    return Message(role, content, name, calls, thinking, _weight(item, role, place), call_id)
+    counts = _weight(item, role, place)
+    return Message(role, content, name, calls, thinking, counts.train, call_id, counts.weight)
 
 
 def _sharegpt_message(item: Any, place: str) -> Message:
     role = _role(item, "from", SHAREGPT_ROLES, place)
-    weight = _weight(item, role, place)
+    counts = _weight(item, role, place)
     content = _content(item.get("value"), f"{place}.value", optional=False)
     if item["from"] != "function_call":
-        return Message(role, content, train=weight)
+        return Message(role, content, train=counts.train, weight=counts.weight)
     try:
         parsed = json.loads(content)
     except ValueError as error:
@@ -137,7 +139,8 @@ def _sharegpt_message(item: Any, place: str) -> Message:
             f"{place}: a function_call must be JSON with name and arguments: {_short(content)}"
         ) from error
     calls = parsed if isinstance(parsed, list) else [parsed]
-    return Message("assistant", "", tool_calls=tuple(_tool_call(call, place) for call in calls), train=weight)
+    read = tuple(_tool_call(call, place) for call in calls)
+    return Message("assistant", "", tool_calls=read, train=counts.train, weight=counts.weight)
 
 
 def _role(item: Any, key: str, roles: Mapping[str, Role], place: str) -> Role:
@@ -180,17 +183,31 @@ def _content(value: Any, place: str, *, optional: bool) -> str:
     return "".join(texts)
 
 
-def _weight(item: Mapping[str, Any], role: Role, place: str) -> bool | None:
-    weight = next((item[key] for key in _WEIGHT_KEYS if item.get(key) is not None), None)
+class _Counts(NamedTuple):
+    train: bool | None
+    weight: float | None
+
+
+def _weight(item: Mapping[str, Any], role: Role, place: str) -> _Counts:
+    """Whether a turn is learnt, and how much it counts where that is not 1."""
+    weight = read_weight(item, _WEIGHT_KEYS, place)
     if weight is None:
-        return None
-    if weight not in (0, 1):
-        raise BadRowError(f"{place}: the weight must be 0 or 1, found {kind_of(weight)}")
+        return _Counts(None, None)
     if role != "assistant":
         if weight:
-            raise BadRowError(f"{place}: weight 1 on a {role} turn; only assistant turns are learnt")
+            raise BadRowError(f"{place}: weight {weight:g} on a {role} turn; only assistant turns are learnt")
+        return _Counts(None, None)
+    return _Counts(weight > 0, None if weight in (0, 1) else weight)
+
+
+def read_weight(values: Mapping[str, Any], keys: Sequence[str], place: str) -> float | None:
+    """A weight in the loss under one of some names; None where there is none."""
+    weight = next((values[key] for key in keys if values.get(key) is not None), None)
+    if weight is None:
         return None
-    return bool(weight)
+    if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+        raise BadRowError(f"{place}: the weight must be a number of at least 0, found {kind_of(weight)}")
+    return float(weight)
 
 
 def _tool_calls(item: Mapping[str, Any], place: str) -> tuple[Mapping[str, Any], ...]:

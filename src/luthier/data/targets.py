@@ -61,9 +61,13 @@ def _openai(message: Message) -> dict[str, Any]:
         said["tool_calls"] = [_openai_call(call) for call in message.tool_calls]
     if message.tool_call_id is not None:
         said["tool_call_id"] = message.tool_call_id
-    if message.role == "assistant" and message.train is not None:
-        said["weight"] = int(message.train)
+    if message.role == "assistant" and (message.train is not None or message.weight is not None):
+        said["weight"] = _weight(message)
     return said
+
+
+def _weight(message: Message) -> float:
+    return int(message.is_trained) if message.weight is None else message.weight
 
 
 def _openai_call(call: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,8 +95,8 @@ def as_sharegpt(conversation: Conversation) -> Said:
             ]
             content = calls[0] if len(calls) == 1 else calls
             said = {"from": "function_call", "value": json.dumps(content, ensure_ascii=False)}
-        if message.role == "assistant" and message.train is not None:
-            said["weight"] = int(message.train)
+        if message.role == "assistant" and (message.train is not None or message.weight is not None):
+            said["weight"] = _weight(message)
         spoken.append(said)
     values: dict[str, Any] = {"conversations": spoken}
     if conversation.tools:
@@ -113,6 +117,8 @@ def as_alpaca(conversation: Conversation) -> Said:
     lost = [what for m in conversation.messages for what in _unsaid(m, ("name", "thinking", "tool_call_id"))]
     if any(m.train is False and m.role == "assistant" for m in turns):
         lost.append("weights (answers that are not learnt)")
+    if any(m.weight is not None for m in turns):
+        lost.append("weights of answers")
     if conversation.tools:
         lost.append("tools")
     values: dict[str, Any] = {"instruction": turns[-2].content, "input": "", "output": turns[-1].content}

@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from luthier.data.example import Example, Part, Segment
 from luthier.data.report import DroppedRow, list_rows
+from luthier.data.turn_weights import by_weight, has_turn_weights, laid_over
 from luthier.errors import DataError
 from luthier.reporter import Reporter
 from luthier.runs.atomic import sync_folder, write_json
@@ -276,6 +277,8 @@ def tokenize(
                 refused.append(DroppedRow(source, str(encoded).removeprefix(f"{source}: ")))
                 continue
             views = [with_weights(view) for view in encoded]
+            if isinstance(item, Conversation) and has_turn_weights(item):
+                views = _weighted_views(template, item)
             if any(view.weights.any() for view in views):
                 fitter.add(row, item, [view for view in views if view.weights.any()])
             else:
@@ -354,9 +357,18 @@ class _Fitter:
         )
 
 
-def with_weights(rendered: TokensAndMask) -> Segment:
-    """Tokens as one segment, those that are learnt with weight 1."""
-    weights = rendered.trained.astype(np.float32)
+def _weighted_views(template: Renderer, conversation: Conversation) -> list[Segment]:
+    views: list[Segment] = []
+    for weight, alone in by_weight(conversation):
+        (encoded,) = template.encode_rows([alone])
+        assert not isinstance(encoded, DataError), "the same row was rendered before"
+        views += [with_weights(view, weight) for view in encoded]
+    return laid_over(views)
+
+
+def with_weights(rendered: TokensAndMask, weight: float = 1.0) -> Segment:
+    """Tokens as one segment, those that are learnt with `weight`."""
+    weights = rendered.trained.astype(np.float32) * np.float32(weight)
     weights[:1] = 0.0  # nothing comes before it that could predict it
     return Segment(rendered.ids.astype(np.int32, copy=False), weights)
 

@@ -293,7 +293,7 @@ def test_unknown_format():
         ([{"speaker": "x", "role": None}, *OPENAI], "has no 'role'"),
         ([*OPENAI, 3], r"messages\[2\] must be an object"),
         ([OPENAI[0], {**OPENAI[1], "weight": 0}], "weight 0"),
-        ([OPENAI[0], {**OPENAI[1], "weight": 0.5}], "must be 0 or 1"),
+        ([OPENAI[0], {**OPENAI[1], "weight": -0.5}], "must be a number of at least 0, found the value -0.5"),
         ([{**OPENAI[0], "weight": 1}, OPENAI[1]], "only assistant turns"),
         ([OPENAI[0], {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "{"}}]}], "not JSON"),
     ],
