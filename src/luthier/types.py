@@ -32,6 +32,7 @@ class Message:
         train: Whether this turn is learnt. None means the rule: assistant turns are, all others are not.
         thinking: Reasoning text that the template may render before the content.
         tool_call_id: Which call a tool's result answers; None means the calls in their order.
+        weight: How much each token of a learnt turn counts in the loss; None means 1.
     """
 
     role: Role
@@ -41,6 +42,7 @@ class Message:
     thinking: str | None = None
     train: bool | None = None
     tool_call_id: str | None = None
+    weight: float | None = None
 
     @property
     def is_trained(self) -> bool:
