@@ -113,8 +113,12 @@ def _messages(value: Any, name: str, role: Any) -> tuple[Message, ...]:
     if not isinstance(items, list) or not items:
         raise BadRowError(f"{name} must be text or messages, found {kind_of(value)}")
     if isinstance(items[0], dict) and "from" in items[0]:
-        return messages_from_sharegpt(items, name)
-    return messages_from_openai(items, name)
+        read = messages_from_sharegpt(items, name)
+    else:
+        read = messages_from_openai(items, name)
+    if any(turn.weight is not None for turn in read):
+        raise BadRowError(f"{name}: answers that are compared count as a whole; a turn's weight is 0 or 1 here")
+    return read
 
 
 def _transcript(text: str, name: str) -> tuple[Message, ...]:

@@ -77,6 +77,7 @@ def test_a_system_column_goes_first():
         ({"prompt": "q", "chosen": [Q], "rejected": [BAD]}, "chosen: expected the assistant's answer"),
         ({"prompt": "q", "chosen": 3, "rejected": "bad"}, "chosen must be text or messages"),
         ({"prompt": "q", "chosen": "good"}, "no chosen and rejected"),
+        ({"prompt": "q", "chosen": [{**GOOD, "weight": 0.5}], "rejected": [BAD]}, "a turn's weight is 0 or 1 here"),
     ],
 )
 def test_reasons(value, reason):
