@@ -65,6 +65,8 @@ class EngineProfile:
         returns_blocks: Whether memory of activations is free for something else as soon as they are.
         slack: Share of everything that the allocator holds beyond it.
         overhead_bytes: What the runtime takes, whatever is trained.
+        unpacked_bytes: Held on per parameter of a 4-bit layer for what it was made of: the file stays mapped, and blocks stay taken.
+        measured: Methods and objectives that the profile was held against on a real machine.
         error_share: Half the width of the error band, as a share of the plan.
     """
 
@@ -95,6 +97,8 @@ class EngineProfile:
     returns_blocks: bool = True
     slack: float = 0.0
     overhead_bytes: int = 0
+    unpacked_bytes: float = 0.0
+    measured: tuple[str, ...] = ("lora", "full", "sft")
     error_share: float = 0.25
 
 
@@ -129,10 +133,12 @@ def ours_on(device: Device) -> EngineProfile:
         OURS,
         softmax_bytes=0.0,  # accel.head.CACHE_BYTES at a time
         overhead_bytes=40 * 1024**2,
-        activation_slack=0.45,
+        activation_slack=0.33,
         waiting_slack=0.3,
         churn_layers=6.0,
         returns_blocks=False,
+        unpacked_bytes=2.7,
+        measured=("lora", "full", "qlora", "sft", "dpo"),
         error_share=0.15,
     )
 

@@ -86,6 +86,11 @@ def quantisation_constants(job: Job, engine: EngineProfile) -> Term:
     return Term("quantisation constants", job.quantised_parameters * per_block / NF4_BLOCK)
 
 
+def unpacked(job: Job, engine: EngineProfile) -> Term:
+    """Where 4-bit weights are made from 16-bit ones in place, what stays of those."""
+    return Term("left over from packing", job.quantised_parameters * engine.unpacked_bytes)
+
+
 def adapters(job: Job, engine: EngineProfile) -> Term:
     """A and B inside the model."""
     return Term("adapters", job.adapter_parameters * _storage(job, engine).weight, f"rank {job.rank}")
@@ -237,7 +242,7 @@ def gathered(job: Job) -> float:
 def plan_memory(job: Job, engine: EngineProfile) -> MemoryPlan:
     """The peak of one card, by term, with its error band."""
     stored = [weights(job, engine), quantisation_constants(job, engine), adapters(job, engine), masters(job, engine)]
-    stored += [optimiser(job, engine), further_models(job, engine)]
+    stored += [unpacked(job, engine), optimiser(job, engine), further_models(job, engine)]
     moments: dict[Moment, list[Term]] = {}
     makers: dict[Moment, Callable[[], list[Term]]] = {
         "head": lambda: [activations(job, engine), logits_and_head(job, engine)],
@@ -263,7 +268,8 @@ def plan_memory(job: Job, engine: EngineProfile) -> MemoryPlan:
 
 def error_share(job: Job, engine: EngineProfile) -> float:
     """Half the width of the band; wider for what our own engine has not been measured with."""
-    unmeasured = job.parameters == "qlora" or job.objective != "sft" or job.compute == "fp16" or job.num_shards > 1
+    unmeasured = job.parameters not in engine.measured or job.objective not in engine.measured
+    unmeasured = unmeasured or job.compute == "fp16" or job.num_shards > 1
     return max(engine.error_share, UNMEASURED_ERROR) if engine.name == "luthier" and unmeasured else engine.error_share
 
 
