@@ -28,8 +28,9 @@ def show_comparison(console: Console, result: RunComparison) -> None:
     for task in result.tasks:
         console.print(Text(f"\n{task.task}: {task.metric}", style="bold"))
         console.print(task.comparison.sentence(), soft_wrap=True)
-    _show_differences(console, "recipe", names, result.recipe)
-    _show_differences(console, "data", names, result.data)
+    if len(names) > 1:
+        _show_differences(console, "recipe", names, result.recipe)
+        _show_differences(console, "data", names, result.data)
     for note in result.notes:
         console.print(Text.assemble(("note: ", "yellow"), note), soft_wrap=True)
     console.print(f"Page: {result.page}", soft_wrap=True)

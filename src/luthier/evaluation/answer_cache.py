@@ -73,7 +73,7 @@ class CachedEngine:
         adapters: Mapping[str, str] | None = None,
     ) -> None:
         self._engine, self._cache, self._fingerprint = engine, cache, fingerprint
-        self._adapters = adapters or {}
+        self._adapters = {} if adapters is None else adapters  # may grow later
 
     def generate(
         self, requests: Sequence[Request], on_progress: Callable[[int], None] | None = None

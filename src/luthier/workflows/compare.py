@@ -11,6 +11,7 @@ from luthier import __version__
 from luthier.config.yaml_source import read_yaml
 from luthier.errors import InputError, RunError
 from luthier.evaluation.compare import Comparison, compare
+from luthier.evaluation.recorded import recorded_tasks
 from luthier.evaluation.statistics.seeds import seed_spread
 from luthier.pages.compare import write_comparison
 from luthier.runs.compare import Difference, data_differences, differing_leaves
@@ -98,31 +99,43 @@ class RunComparison:
         }
 
 
-def compare_runs(paths: Sequence[Path], page_folder: Path | None = None) -> RunComparison:
+def contenders_of(run: Path) -> list[str]:
+    """Who else answered in the evaluations of a run (base, few_shot, a GGUF file, an endpoint): its tuned model aside."""
+    folder = RunFolder.open(run)
+    lines = (line for task in recorded_tasks(folder) for line in folder.read_lines(f"evaluation/{task}/rows.jsonl"))
+    return [name for name in dict.fromkeys(str(line["contender"]) for line in lines) if name != "tuned"]
+
+
+def compare_runs(
+    paths: Sequence[Path], page_folder: Path | None = None, *, contenders: Sequence[str] = ()
+) -> RunComparison:
     """Compare two or more runs; the first is the one that the others are held against.
 
     Args:
         paths: Their folders.
+        contenders: Of the first run's evaluations, held against its tuned model like runs; one run is enough then.
         page_folder: Where ``compare-<names>.html`` is written; None for the folder that holds the first run.
 
     Raises:
-        InputError: Fewer than two runs, or one given twice.
+        InputError: Fewer than two runs, or one given twice, or no such contender.
         RunError: There is no such run, or its files cannot be read.
     """
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError("A run was named twice; name different ones.")
-    if len(paths) < 2:
+    if not paths or len(paths) + len(contenders) < 2:
         raise InputError("A comparison needs at least two runs: luthier compare FIRST SECOND")
     folders = [RunFolder.open(path) for path in paths]
     runs = _with_different_names([_figures(folder) for folder in folders])
     recipe = tuple(differing_leaves([_recipe(folder) for folder in folders]))
     data = tuple(data_differences([folder.read_json("data.json") for folder in folders]))
-    tasks, notes = _tasks(folders, [run.name for run in runs])
+    names = [run.name for run in runs]
+    tasks, notes = _tasks(folders, names) if runs[1:] else ([], [])
+    tasks += _against_contenders(folders[0], runs[0].name, contenders)
     notes = [*_loss_notes(runs, recipe, data), *notes, *_seed_notes(folders, recipe)]
-    page = (page_folder or paths[0].parent) / f"compare-{'-'.join(run.name.replace('/', '-') for run in runs)}.html"
+    page = (page_folder or folders[0].path.parent) / f"compare-{'-'.join([*names, *contenders]).replace('/', '-')}.html"
     write_comparison(
         page,
-        names=[run.name for run in runs],
+        names=names,
         figures=figure_rows(runs),
         curves=[run.curves for run in runs],
         recipe=recipe,
@@ -216,30 +229,59 @@ def _tasks(folders: Sequence[RunFolder], names: Sequence[str]) -> tuple[list[Tas
             if not shared:
                 notes.append(f"{names[0]} and {name} were both evaluated on {task}, but on different rows.")
                 continue
-            summary = folders[0].read_json(f"evaluation/{task}/summary.json")
-            weights = [float(first[key].get("weight", 1.0)) for key in shared]
-            result = compare(
-                [float(second[key]["score"]) for key in shared],
-                [float(first[key]["score"]) for key in shared],
-                names=(name, names[0]),
-                weights=None if all(weight == 1.0 for weight in weights) else weights,
-                lower_is_better=summary.get("lower_is_better", False),
-                is_share=summary.get("is_share", True),
-            )
             if num_unshared:
                 notes.append(f"{task}: {num_unshared} rows that only one of {names[0]} and {name} has are left out.")
-            found.append(TaskComparison(task, summary["metric"], result, num_unshared))
+            pairs = [(second[key], first[key]) for key in shared]
+            found.append(_compared(folders[0], task, pairs, (name, names[0]), num_unshared))
     if not any(evaluated[0] & tasks for tasks in evaluated[1:]):
         notes.append("No task was evaluated for the first run and another, so there are no scores to compare.")
     return found, notes
 
 
+def _compared(
+    folder: RunFolder,
+    task: str,
+    pairs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    names: tuple[str, str],
+    num_unshared: int,
+) -> TaskComparison:
+    """First minus second of each pair of lines, as the folder's summary of the task says that scores are to be read."""
+    summary = folder.read_json(f"evaluation/{task}/summary.json")
+    weights = [float(second.get("weight", 1.0)) for _, second in pairs]
+    result = compare(
+        [float(first["score"]) for first, _ in pairs],
+        [float(second["score"]) for _, second in pairs],
+        names=names,
+        weights=None if all(weight == 1.0 for weight in weights) else weights,
+        lower_is_better=summary.get("lower_is_better", False),
+        is_share=summary.get("is_share", True),
+    )
+    return TaskComparison(task, summary["metric"], result, num_unshared)
+
+
+def _against_contenders(folder: RunFolder, run: str, contenders: Sequence[str]) -> list[TaskComparison]:
+    """Contenders of one run's evaluations against its tuned model, on every task that they answered."""
+    found: list[TaskComparison] = []
+    for contender in contenders:
+        for task in recorded_tasks(folder):
+            theirs, ours = (_rows_of(folder, task, name) for name in (contender, "tuned"))
+            shared = [key for key in ours if key in theirs]
+            if shared:
+                pairs = [(theirs[key], ours[key]) for key in shared]
+                found.append(_compared(folder, task, pairs, (contender, run), len(ours.keys() ^ theirs.keys())))
+    return found
+
+
 def _tuned_rows(folder: RunFolder, task: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The tuned model's line for each row, by what makes it the same row: id, question, reference."""
+    return _rows_of(folder, task, "tuned")
+
+
+def _rows_of(folder: RunFolder, task: str, contender: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """A contender's line for each row, by what makes it the same row: id, question, reference."""
     return {
         (str(row["id"]), str(row["question"]), str(row["reference"])): row
         for row in folder.read_lines(f"evaluation/{task}/rows.jsonl")
-        if row["contender"] == "tuned"
+        if row["contender"] == contender
     }
 
 

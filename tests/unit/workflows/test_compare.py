@@ -12,7 +12,7 @@ import pytest
 
 from luthier.cli.app import main
 from luthier.errors import InputError, RunError
-from luthier.workflows.compare import compare_runs
+from luthier.workflows.compare import compare_runs, contenders_of
 from tests.unit.pages.run_folder import DATA, manifest, metrics, write_json, write_lines
 
 RECIPE = "model:\n  name: m  # r.yaml:1\ntrain:\n  learning_rate: {rate}  # r.yaml:2\n  epochs: 1.0  # default\n"
@@ -158,3 +158,24 @@ def test_where_less_is_better_less_is_better(two: list[Path]) -> None:
     (task,) = compare_runs(two).tasks
     assert task.comparison.difference.mean == pytest.approx(-1.0)
     assert task.comparison.verdict == "better"
+
+
+def test_who_else_answered_is_held_against_the_tuned_model(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert contenders_of(two[0]) == ["base"]
+    assert main(["compare", str(two[0]), "base", "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    (task,) = content["tasks"]
+    # The base model has nothing right, the tuned one every fourth of 60 rows.
+    assert (task["first"], task["second"], task["verdict"]) == ("base", "a", "worse")
+    assert task["difference"]["mean"] == pytest.approx(-0.25)
+    assert Path(content["page"]).name == "compare-a-base.html"
+    assert main(["compare", str(two[0]), str(two[1]), "base", "--json"]) == 0
+    assert [t["first"] for t in json.loads(capsys.readouterr().out)["tasks"]] == ["b<i>", "base"]
+    assert main(["compare", str(two[0]), "base"]) == 0
+    shown = capsys.readouterr().out
+    assert "base is worse" in shown
+    assert "recipe" not in shown
+    assert main(["compare", str(two[0]), "gpt-4o", "--json"]) == 2
+    message = json.loads(capsys.readouterr().out)["error"]["message"]
+    assert "neither a run nor one that answered for a (base)" in message
+    assert "--with gpt-4o" in message
