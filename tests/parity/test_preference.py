@@ -10,10 +10,11 @@ import torch
 
 from luthier.accel.reference import LiveReference, frozen_copy
 from luthier.accel.scorer import ScoringModel
-from luthier.data.answers import separate
+from luthier.data.answers import separate, unshared
 from luthier.data.collate import collate
 from luthier.data.example import Example
 from luthier.data.pack import pack
+from luthier.data.prefix import plan_sharing
 from luthier.errors import ModelError
 from luthier.models.adapters import train_all
 from luthier.objectives.base import Objective
@@ -44,12 +45,6 @@ MAKERS: dict[str, Callable[[Reference], Objective]] = {
 def rows_for(name: str) -> list[Example]:
     pairs = random_pairs(2)
     return labelled_trees(pairs, LABELS) if name == "kto" else pair_trees(pairs)
-
-
-def unshared(row: Example) -> Example:
-    """Each answer with a prompt of its own."""
-    branches = [branch.segments[0] for branch in separate(row)]
-    return Example(row.row, tuple(branches))
 
 
 def step(name: str, batches: list, reference: Reference | None = None) -> tuple[dict, dict[str, torch.Tensor]]:
@@ -97,6 +92,23 @@ def test_cached_reference_equals_live_reference(name: str) -> None:
     from_cache, cached_gradients = step(name, [collate(cached)], CachedReference())
     assert from_cache == pytest.approx(logged, rel=1e-5, abs=1e-6)
     assert_same_gradients(cached_gradients, gradients)
+
+
+@pytest.mark.parametrize("name", ["dpo", "kto"])
+def test_pairs_that_begin_alike_share_their_beginning(name: str) -> None:
+    system = list(range(20, 40))
+    pairs = [pair._replace(prompt=[*system, *pair.prompt]) for pair in random_pairs(2)]
+    pairs[5] = pairs[5]._replace(prompt=pairs[4].prompt)  # two pairs of one prompt
+    rows = labelled_trees(pairs, LABELS) if name == "kto" else pair_trees(pairs)
+    shared = plan_sharing(rows, budget_tokens=10_000)
+    assert len(shared) == 1
+    assert shared[0].num_tokens <= sum(row.num_tokens for row in rows) - 7 * 20
+    batch = collate(shared)
+    assert sorted(row for row in batch.rows if row >= 0) == sorted(row for row in collate(rows).rows if row >= 0)
+    logged, gradients = step(name, [batch])
+    alone, reference = step(name, [collate([unshared(row)]) for row in rows])
+    assert logged == pytest.approx(alone, rel=1e-5, abs=1e-6)
+    assert_same_gradients(gradients, reference)
 
 
 def test_validation_has_the_metrics_of_a_step() -> None:

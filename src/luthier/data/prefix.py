@@ -3,12 +3,15 @@
 The same mathematics with less work: a causal model gives a prefix the same hidden states whatever follows, and the gradients
 of all rows meet in it. Only tokens that are not trained are shared, so no loss is counted differently. With dropout the rows
 would share one draw: then nothing is shared.
+
+Rows may be trees themselves: the prompts of preference pairs share what they begin with just as well.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -43,7 +46,7 @@ def _ids(example: Example) -> np.ndarray:
 
 def _sharable_length(example: Example) -> int:
     """Tokens that may be shared: before the first trained one, and at least one is left for the row itself."""
-    (segment,) = example.segments
+    segment = example.segments[0]
     trained = np.flatnonzero(segment.weights)
     return min(int(trained[0]) if len(trained) else len(segment.ids), len(segment.ids) - 1)
 
@@ -52,7 +55,8 @@ def _groups(examples: Sequence[Example], offset: int) -> list[list[Example]]:
     """Rows whose next `LEAST_SHARED_TOKENS` are equal, in the order of their first members; others alone."""
     groups: dict[object, list[Example]] = defaultdict(list)
     for index, example in enumerate(examples):
-        sharable = len(example.segments) == 1 and _sharable_length(example) >= offset + _FIRST
+        has_one_root = all(segment.parent >= 0 for segment in example.segments[1:])
+        sharable = has_one_root and _sharable_length(example) >= offset + _FIRST
         key = _ids(example)[offset : offset + _FIRST].tobytes() if sharable else index
         groups[key].append(example)
     return list(groups.values())
@@ -100,5 +104,10 @@ def _grow(examples: Sequence[Example], offset: int, parent: int, segments: list[
             _grow(group, offset + length, len(segments) - 1, segments)
             continue
         for example in group:
-            (segment,) = example.segments
-            segments.append(Segment(segment.ids[offset:], segment.weights[offset:], parent, row=example.row))
+            root, *others = example.segments
+            place = len(segments)
+            row = example.row if root.row is None else root.row
+            segments.append(replace(root, ids=root.ids[offset:], weights=root.weights[offset:], parent=parent, row=row))
+            for segment in others:
+                row = example.row if segment.row is None else segment.row
+                segments.append(replace(segment, parent=place + segment.parent, row=row))
