@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "compare": Verb("luthier.cli.compare", "What differs between runs: recipe, data, losses, paired scores."),
     "report": Verb("luthier.cli.report", "Write a run's report.html again, and open it."),
     "chat": Verb("luthier.cli.chat", "Talk with a run, its base model, or both."),
+    "serve": Verb("luthier.cli.serve", "Serve runs and their base behind an OpenAI-compatible address."),
     "data": Verb("luthier.cli.data", "Data before training: inspect, show, check, convert, split, dedup."),
     "advise": Verb("luthier.cli.advise", "Prompt, retrieve or fine-tune? With reasons, measurements and a recipe."),
     "doctor": Verb("luthier.cli.doctor", "What works on this machine, how to mend what does not, what can be trained."),
