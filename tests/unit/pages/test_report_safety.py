@@ -6,8 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from luthier.pages.report.evaluation import read_tasks
 from luthier.pages.report.safety import read_safety
+from luthier.pages.report.verdict import verdict
 from luthier.runs.folder import RunFolder
+from luthier.runs.manifest import Manifest
+from luthier.types import Check
+from tests.unit.pages.run_folder import manifest, write_run
 
 
 def _summary(
@@ -59,3 +64,22 @@ def test_parts_and_probes(tmp_path: Path) -> None:
     assert memory.sentence == "Rows are known."
     assert memory.is_alarming
     assert memory.figures == (("verbatim", "0.0\u00a0%", "75.0\u00a0%"), ("excess", "0.0\u00a0%", "50.0\u00a0%"))
+
+
+def test_the_headline_is_of_what_was_trained_not_of_its_cost(tmp_path: Path) -> None:
+    folder = RunFolder(write_run(tmp_path / "run"))
+    before = read_tasks(folder) or []
+    record = Manifest.model_validate(manifest())
+    headline = verdict(record, before, [])
+    (source,) = (folder / "evaluation").iterdir()
+    for name in ("general-arithmetic", "memorisation"):
+        summary = json.loads((source / "summary.json").read_text()) | {"task": name}
+        _write(folder.path, f"{name}/summary.json", summary)
+        (folder / f"evaluation/{name}/rows.jsonl").write_text("")
+    tasks = read_tasks(folder) or []
+    assert len(tasks) == len(before) + 2
+    assert verdict(record, tasks, []) == headline
+    failed = Check("evaluation.forgetting", "c", "forgotten: general-text", "l", "", False, "a")
+    assert verdict(record, tasks, [failed]).more[-1] == "General suite: forgotten: general-text."
+    alone = verdict(record, [task for task in tasks if task.name not in {t.name for t in before}], [])
+    assert alone.word == "Trained"

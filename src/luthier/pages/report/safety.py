@@ -6,11 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from luthier.evaluation.suite.general import PARTS
 from luthier.pages.report.evaluation import sentence_case
 from luthier.pages.report.words import interval_points, number, percent, points
 from luthier.runs.folder import RunFolder
 
 PROBES = ("refusals", "memorisation", "leakage")
+
+
+def tells_the_cost(task: str) -> bool:
+    """Whether a task is of the general suite or a probe, and so no measure of what was trained."""
+    return task in PARTS or task in PROBES
 
 
 @dataclass(frozen=True)

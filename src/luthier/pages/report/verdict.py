@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from luthier.pages.report.evaluation import TaskView, sentence_case
+from luthier.pages.report.safety import tells_the_cost
 from luthier.pages.report.scale import Scale
 from luthier.pages.report.words import number
 from luthier.runs.manifest import Manifest
@@ -26,7 +27,10 @@ class VerdictView:
 
 
 def verdict(manifest: Manifest, tasks: Sequence[TaskView], checks: Sequence[Check]) -> VerdictView:
-    """Judge the run by its state, its first evaluation and its checks, in this order."""
+    """Judge the run by its state, its first evaluation and its checks, in this order.
+
+    The general suite and the probes say what tuning cost; what it was for is for the other tasks to say.
+    """
     checked = _checks_in_words(checks)
     where = f"step {number(manifest.step)} of {number(manifest.total_steps)}"
     if manifest.status == "interrupted":
@@ -35,15 +39,17 @@ def verdict(manifest: Manifest, tasks: Sequence[TaskView], checks: Sequence[Chec
         return VerdictView("bad", "Failed", f"at {where}; {checked}.", _reason(manifest))
     if manifest.status == "running":
         return VerdictView("open", "Running", f"{where} when this page was written; {checked}.")
-    compared = [(task, c) for task in tasks for c in task.summary["comparisons"] if c["first"] == "tuned"]
+    own = [task for task in tasks if not tells_the_cost(task.name)]
+    compared = [(task, c) for task in own for c in task.summary["comparisons"] if c["first"] == "tuned"]
     if not compared:
         return _without_comparison(manifest, checked, checks)
     task, comparison = next(((t, c) for t, c in compared if c["second"] == "base"), compared[0])
     word, tone = _JUDGED[comparison["verdict"]]
     if tone == "good" and not all(c.passed for c in checks):
         word, tone = f"{word}, but unverified", "bad"
-    several = len(tasks) > 1
+    several = len(own) > 1
     others = tuple(_in_words(t, c, several=several) for t, c in compared if c is not comparison)
+    others += _forgetting(checks)
     where = f"{task.name}, " if several else ""
     return VerdictView(tone, word, f"{where}{_change(task, comparison)}; {checked}.", others)
 
@@ -96,10 +102,17 @@ def _told(scale: Scale, difference: float, decimals: int = 0) -> str:
 def _without_comparison(manifest: Manifest, checked: str, checks: Sequence[Check]) -> VerdictView:
     loss = manifest.summary.get("validation_loss")
     loss_words = f"validation loss {number(loss)}; " if isinstance(loss, int | float) else ""
-    sentence = f"{loss_words}{checked}; no evaluation has compared it with the base model yet."
+    sentence = (
+        f"{loss_words}{checked}; no evaluation has compared it with the base model yet at what it was trained for."
+    )
     if all(c.passed for c in checks):
-        return VerdictView("open", "Trained", sentence)
-    return VerdictView("bad", "Trained, but unverified", sentence)
+        return VerdictView("open", "Trained", sentence, _forgetting(checks))
+    return VerdictView("bad", "Trained, but unverified", sentence, _forgetting(checks))
+
+
+def _forgetting(checks: Sequence[Check]) -> tuple[str, ...]:
+    """What the check says of forgetting, where the recipe sets a limit to it."""
+    return tuple(f"General suite: {c.measured}." for c in checks if c.name == "evaluation.forgetting")
 
 
 def _checks_in_words(checks: Sequence[Check]) -> str:

@@ -16,7 +16,7 @@ from luthier.pages.report.evaluation import TaskView, read_tasks
 from luthier.pages.report.memory import read_memory
 from luthier.pages.report.progress import read_progress
 from luthier.pages.report.records import read_data, read_environment, read_recipe, read_samples, show_checks
-from luthier.pages.report.safety import read_safety
+from luthier.pages.report.safety import read_safety, tells_the_cost
 from luthier.pages.report.section import build_section
 from luthier.pages.report.tokens import read_tokens
 from luthier.pages.report.verdict import verdict
@@ -82,7 +82,8 @@ def write_report(run: Path) -> Path:
 def _view(folder: RunFolder) -> dict[str, Any]:
     manifest = _manifest(folder)
     evaluation = build_section(
-        lambda: read_tasks(folder),
+        # What it was trained for comes first.
+        lambda: sorted(read_tasks(folder) or [], key=lambda task: tells_the_cost(task.name)) or None,
         files="evaluation/",
         absent=(
             f"This run has not been evaluated yet. Run: {_evaluate_command(folder)}"
