@@ -11,16 +11,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from luthier.accel.reference import LiveReference
 from luthier.accel.scorer import ScoringModel
 from luthier.data.tokenize import TokenizedSet
 from luthier.models.adapters import add_lora, train_all, trained_parameters
 from luthier.models.placement import Placement
+from luthier.objectives.base import Objective
+from luthier.objectives.kto import Kto
 from luthier.objectives.sft import Sft
 from luthier.training.feed import Feed
 from luthier.training.loss_scale import LossScale
 from luthier.training.optim import MasterAdamW
 from luthier.training.ranks import Ranks
 from luthier.training.step import train_step, validation_loss
+from tests.parity.preference_rows import labelled_trees, random_pairs
 from tests.tiny import random_rows, tiny_model
 
 STEPS = 4
@@ -32,16 +36,21 @@ def train_some(method: str, compute: str, ranks: Ranks, result: Path) -> None:
     torch.set_num_threads(1)
     placement = Placement(torch.device("cpu"), compute)
     model: torch.nn.Module = tiny_model("llama-tied").to(placement.dtype).requires_grad_(False)
-    if method == "lora":
+    if method in ("lora", "kto"):
         model = add_lora(
             model, rank=4, alpha=8, dropout=0.0, target_modules="all-linear", dtype=placement.dtype, seed=1
         )
     else:
         model = train_all(model, placement.dtype)
     scoring = ScoringModel(model, "sdpa").train()
+    rows, held_out = random_rows(LENGTHS), random_rows([9], seed=3)
+    objective: Objective = Sft()
+    if method == "kto":  # its reference point is measured over both ranks
+        rows = labelled_trees(random_pairs(), [True, False, True, True, False, False, True, False])
+        held_out, objective = rows[:1], Kto(LiveReference(scoring))
     feed = Feed(
-        train=TokenizedSet.from_examples(random_rows(LENGTHS)),
-        validation=TokenizedSet.from_examples(random_rows([9], seed=3)),  # one row for two ranks: one gets a filler
+        train=TokenizedSet.from_examples(rows),
+        validation=TokenizedSet.from_examples(held_out),  # one row for two ranks: one gets a filler
         batch_size=5,
         budget_tokens=40,
         seed=0,
@@ -54,7 +63,7 @@ def train_some(method: str, compute: str, ranks: Ranks, result: Path) -> None:
     steps = [
         train_step(
             wrapped,
-            Sft(),
+            objective,
             feed.step_batches(step),
             optimizer,
             learning_rate=1e-2,
@@ -64,7 +73,7 @@ def train_some(method: str, compute: str, ranks: Ranks, result: Path) -> None:
         )
         for step in range(STEPS)
     ]
-    loss = validation_loss(wrapped, Sft(), feed.validation_batches(), placement=placement, ranks=ranks)
+    loss = validation_loss(wrapped, objective, feed.validation_batches(), placement=placement, ranks=ranks)
     if ranks.is_main:
         torch.save({n: m.detach() for n, m in optimizer.masters.items()}, result.with_suffix(".pt"))
         result.write_text(
@@ -81,7 +90,7 @@ def train_some(method: str, compute: str, ranks: Ranks, result: Path) -> None:
         )
 
 
-@pytest.mark.parametrize(("method", "compute"), [("lora", "fp32"), ("full", "fp32"), ("lora", "bf16")])
+@pytest.mark.parametrize(("method", "compute"), [("lora", "fp32"), ("full", "fp32"), ("lora", "bf16"), ("kto", "fp32")])
 def test_two_ranks_equal_one(method: str, compute: str, tmp_path: Path) -> None:
     train_some(method, compute, Ranks(), tmp_path / "one.json")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "-m"]
