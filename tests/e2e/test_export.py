@@ -14,16 +14,18 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from luthier.cli.app import main
 from luthier.config.load import load_recipe
-from luthier.errors import CheckFailedError, InputError, ResourceError
+from luthier.errors import CheckFailedError, InputError, LuthierError, ResourceError
 from luthier.export import verify
 from luthier.export.combine import Combination
 from luthier.export.formats import FORMATS
 from luthier.export.record import ExportRecord
+from luthier.export.weight_files import WeightFiles
 from luthier.workflows.export import check_export, export
 from luthier.workflows.export_subject import OtherRun
 from luthier.workflows.load_run import load_run
 from luthier.workflows.train import train
-from tests.tiny import save_tiny_model, write_chat_rows
+from tests.small_tokenizer import small_tokenizer
+from tests.tiny import save_tiny_model, tiny_model, write_chat_rows
 
 
 def trained(folder: Path, name: str, **sections: Any) -> Path:
@@ -143,6 +145,40 @@ def test_a_fully_tuned_run(place: Path) -> None:
     assert all(each.verified for each in result.exports)
     with pytest.raises(InputError, match="no adapter"):
         export(full, to=["adapter"])
+
+
+def test_after_qlora_the_nearer_base_is_taken(place: Path, tmp_path: Path) -> None:
+    pytest.importorskip("bitsandbytes")
+    qlora = trained(place, "qlora", precision={"compute": "fp32", "base": "nf4"})
+    result = export(qlora, to=["merged"], out=tmp_path / "m")
+    (merged,) = result.exports
+    record = ExportRecord.load(tmp_path / "m")
+    candidates = record.settings["candidates"]
+    # The adapter was trained beside the 4-bit base: merged into what its numbers stand for, it is the same model.
+    assert candidates["nf4"]["kl"] < 1e-6 < candidates["own"]["kl"]
+    assert candidates["taken"] == "nf4"
+    assert record.settings["onto_nf4"] is True
+    assert merged.figures["agreement"]["kl"] < 1e-6
+    assert "de-quantised NF4 base" in (tmp_path / "m" / "README.md").read_text()
+    assert check_export(tmp_path / "m").passed
+
+
+def test_tokens_that_the_base_never_had(place: Path, tmp_path: Path) -> None:
+    """ChatML on a base without its markers: rows are added to a tied embedding and trained as part of the adapter."""
+    tokenizer = small_tokenizer(("<|endoftext|>",))
+    base = tmp_path / "base"
+    tiny_model("llama-tied", vocab_size=len(tokenizer), max_position_embeddings=512).save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    grown = trained(place, "grown", model={"name": str(base), "chat_template": "chatml"})
+    merged, file = export(grown, to=["merged", "gguf"], types=["f32"], out=tmp_path / "out").exports
+    rows = WeightFiles.open(merged.folder).tensors["model.embed_tokens.weight"].shape[0]
+    assert rows == len(tokenizer) + 2
+    assert json.loads((merged.folder / "config.json").read_text())["vocab_size"] == rows
+    tokens = AutoTokenizer.from_pretrained(merged.folder)
+    assert tokens.convert_tokens_to_ids("<|im_end|>") in range(len(tokenizer), rows)
+    assert file.figures["agreement"]["kl"] < 1e-9
+    with pytest.raises(LuthierError, match="GGUF adapter"):
+        export(grown, to=["gguf-adapter"], out=tmp_path / "lora")
 
 
 def test_two_runs_become_one_model(place: Path, run: Path) -> None:

@@ -137,6 +137,26 @@ class NewRows:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredInNf4:
+    """The weight as QLoRA's base holds it: in blocks of 64 with 4-bit numbers, and back (Dettmers et al. 2023).
+
+    Attributes:
+        compute: Format that the weight was read in before it was quantised.
+        double: Whether the scales of the blocks are quantised too.
+    """
+
+    compute: torch.dtype
+    double: bool
+
+    def apply(self, weight: Tensor) -> Tensor:
+        """What the 4-bit numbers stand for."""
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        packed, state = quantize_4bit(weight.to(self.compute), quant_type="nf4", compress_statistics=self.double)
+        return dequantize_4bit(packed, state).reshape(weight.shape).float()
+
+
+@dataclass(frozen=True, eq=False)
 class NewModule:
     """A tensor that was trained whole (PEFT's modules_to_save)."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from luthier.errors import ModelError
@@ -31,11 +31,13 @@ class NetworkNames(NamedTuple):
         embedding: Of the input embedding.
         head: Of the output head.
         is_tied: Whether both are one tensor.
+        linear: Weights of linear layers but the head: what a quantised base stores in fewer bits.
     """
 
     embedding: str
     head: str
     is_tied: bool
+    linear: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +100,8 @@ def network_names(config: Any) -> NetworkNames:
     names = {id(module): name for name, module in model.named_modules()}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()
     is_tied = bool(config.get_text_config().tie_word_embeddings)
-    return NetworkNames(f"{names[id(embedding)]}.weight", f"{names[id(head)]}.weight", is_tied)
+    linear = {f"{name}.weight" for name, m in model.named_modules() if isinstance(m, nn.Linear) and m is not head}
+    return NetworkNames(f"{names[id(embedding)]}.weight", f"{names[id(head)]}.weight", is_tied, frozenset(linear))
 
 
 def plan_merge(

@@ -39,6 +39,7 @@ class Subject:
         plan: The merge.
         dtype: Of the weights that a merge writes.
         card: Facts for the model card.
+        quantization: How the base was stored while it was trained beside; None: in full.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Subject:
     template: ChatTemplate
     contract: InferenceContract
     card: dict[str, Any] = field(default_factory=dict)
+    quantization: Any = None
 
     @property
     def is_full(self) -> bool:
@@ -68,12 +70,28 @@ class Subject:
         if self.is_full:
             own = ModelSource(self.name, str(self.result), None)
             return load_causal_lm(own, torch.float32, torch.device("cpu"))
-        base = load_causal_lm(self.base, torch.float32, torch.device("cpu"))
+        base = load_causal_lm(self.base, torch.float32, torch.device("cpu"), self.quantization)
         grow_embeddings(base, self.tokenizer)
         if len(self.adapters) > 1:
             return self._combined(base)
-        model: Any = load_adapter(base, self.result).float().eval()
+        model: Any = load_adapter(base, self.result).eval()
+        for parameter in model.parameters():
+            if parameter.is_floating_point():  # not the packed numbers of a quantised base
+                parameter.data = parameter.data.float()
         return model
+
+    def merge_in_memory(self) -> PreTrainedModel:
+        """The model that the plan makes, in fp32, unrounded and without files."""
+        return self._apply_plan(load_causal_lm(self.base, torch.float32, torch.device("cpu")))
+
+    def _apply_plan(self, base: PreTrainedModel) -> PreTrainedModel:
+        grow_embeddings(base, self.tokenizer)
+        state = base.state_dict()
+        with torch.no_grad():
+            for name, operation in self.plan.operations.items():
+                if not operation.is_copy:
+                    state[name].copy_(compute(operation, self.weights, self.plan.combination, torch.float32))
+        return base
 
     def _combined(self, base: PreTrainedModel) -> PreTrainedModel:
         combination = self.plan.combination
@@ -90,12 +108,7 @@ class Subject:
                 tuner.add_weighted_adapter(names, list(combination.weights), "combined", combination_type="cat")
                 model.set_adapter("combined")
             return model.float().eval()  # type: ignore[return-value]
-        state = base.state_dict()
-        with torch.no_grad():
-            for name, operation in self.plan.operations.items():
-                if not operation.is_copy:
-                    state[name].copy_(compute(operation, self.weights, combination, torch.float32))
-        return base
+        return self._apply_plan(base)
 
 
 class Live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from luthier import __version__
 from luthier.errors import CheckFailedError, InputError
 from luthier.export.aside import refuse_existing, require_disk, written_aside
 from luthier.export.card import model_card
+from luthier.export.changes import StoredInNf4
 from luthier.export.combine import Combination
 from luthier.export.format import FormatPlan, Usage, Verified
 from luthier.export.formats import FORMATS, Target, parse_targets
+from luthier.export.qlora import measure_candidates
 from luthier.export.record import ExportRecord, files_unchanged, hash_folder
 from luthier.export.subject import Live, Subject
 from luthier.reporter import Reporter, Silent
@@ -22,7 +25,7 @@ from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import now
 from luthier.types import Check
 from luthier.units import format_bytes
-from luthier.workflows.export_subject import OtherRun, open_subject, read_probes
+from luthier.workflows.export_subject import OtherRun, open_subject, read_probes, was_nf4
 
 
 @dataclass(frozen=True)
@@ -126,9 +129,29 @@ def export(
     if verify:
         rows, conversations = read_probes(RunFolder(subject.run), recipe, subject.template, reporter)
         live = Live(subject, rows, conversations, reporter)
+    if was_nf4(recipe):
+        again = partial(open_subject, run, others=others, combination=combination, dtype=dtype, reporter=reporter)
+        subject = _on_better_base(subject, again(onto_nf4=True)[0], live, reporter)
+        jobs = [_Job(j.target, j.target.format.plan(subject, j.plan.type), j.folder) for j in jobs]
     done = tuple(_export(subject, job, live, reporter) for job in jobs)
     notes = tuple(note for job in jobs for note in job.plan.notes)
     return ExportResult(subject.run, done, time.perf_counter() - began, notes)
+
+
+def _on_better_base(own: Subject, nf4: Subject, live: Live | None, reporter: Reporter) -> Subject:
+    """The subject whose merge is nearer to the live model; unmeasured, the one that the adapter was trained beside."""
+    if live is None or not live.rows:
+        reporter.say(
+            "Trained beside an NF4 base; merged into what its numbers stand for, without a comparison.", "warning"
+        )
+        return nf4
+    reporter.stage("Compare both bases that the adapter could be merged into")
+    candidates = measure_candidates(live, own, nf4)
+    reporter.say(candidates.sentence())
+    chosen = nf4 if candidates.takes_nf4 else own
+    chosen.card["limits"].append(candidates.sentence())
+    chosen.card["candidates"] = candidates.to_json()
+    return chosen
 
 
 def _plan(subject: Subject, targets: Sequence[Target], out: Path | None, force: bool, reporter: Reporter) -> list[_Job]:
@@ -195,6 +218,10 @@ def _record(subject: Subject, plan: FormatPlan, verified: Verified, folder: Path
         "dtype": str(subject.dtype).removeprefix("torch."),
         "adapters": [str(adapter.path.parent) for adapter in subject.adapters],
     }
+    if any(isinstance(c, StoredInNf4) for o in subject.plan.operations.values() for cs in o.changes for c in cs):
+        settings["onto_nf4"] = True
+    if "candidates" in subject.card:
+        settings["candidates"] = subject.card["candidates"]
     if combination is not None:
         settings |= {
             "combination": {
@@ -282,7 +309,14 @@ def check_export(folder: Path, *, run: Path | None = None, reporter: Reporter | 
     combination = None if given is None else Combination(**{**given, "weights": tuple(given["weights"])})
     others = [OtherRun(path, 1.0) for path in record.settings["adapters"][1:]]
     dtype = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}[record.settings["dtype"]]
-    subject, recipe = open_subject(place, others=others, combination=combination, dtype=dtype, reporter=reporter)
+    subject, recipe = open_subject(
+        place,
+        others=others,
+        combination=combination,
+        dtype=dtype,
+        onto_nf4=bool(record.settings.get("onto_nf4")),
+        reporter=reporter,
+    )
     form = FORMATS[record.format]
     plan = form.plan(subject, record.type)
     rows, conversations = read_probes(RunFolder(subject.run), recipe, subject.template, reporter)

@@ -17,16 +17,20 @@ from luthier.data.split import split
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError, InputError, ModelError, RunError
 from luthier.export.agreement import MOST_TOKENS, ProbeRow
+from luthier.export.changes import StoredInNf4
 from luthier.export.combine import Combination
 from luthier.export.merge import network_names, plan_merge
 from luthier.export.peft_folder import PeftFolder
 from luthier.export.peft_merge import read_adapter
+from luthier.export.qlora import on_stored_base
 from luthier.export.subject import Subject
 from luthier.export.weight_files import DTYPES, WeightFiles
 from luthier.models.builtin import BUILTIN
 from luthier.models.contract import InferenceContract
 from luthier.models.load import ModelSource, find_model, load_config, load_tokenizer
 from luthier.models.placement import DTYPES as COMPUTE_DTYPES
+from luthier.models.placement import place
+from luthier.models.quantize import quantization
 from luthier.plan.catalogue import find_in_catalogue
 from luthier.plan.locate import cached_snapshot
 from luthier.reporter import Reporter
@@ -54,6 +58,7 @@ def open_subject(
     others: Sequence[OtherRun] = (),
     combination: Combination | None = None,
     dtype: str | None = None,
+    onto_nf4: bool = False,
     reporter: Reporter,
 ) -> tuple[Subject, Recipe]:
     """Read a run, plan its merge.
@@ -63,6 +68,7 @@ def open_subject(
         others: Runs whose adapters are merged too.
         combination: How several adapters become one.
         dtype: bf16, fp16 or fp32; None keeps the base's.
+        onto_nf4: Merge into what the 4-bit numbers of QLoRA's base stand for, not into the base's own weights.
         reporter: Told if the base must be fetched.
 
     Raises:
@@ -91,9 +97,12 @@ def open_subject(
     how = combination if len(adapters) > 1 else None
     config = load_config(source)
     wanted = None if dtype is None else COMPUTE_DTYPES[dtype]
-    plan = plan_merge(
-        weights, network_names(config), adapters, num_tokens=len(tokenizer), combination=how, dtype=wanted
-    )
+    names = network_names(config)
+    put_in = adapters
+    if onto_nf4:
+        stored_as = StoredInNf4(_compute(recipe), recipe.precision.double_quantization)
+        put_in = tuple(on_stored_base(adapter, names.linear, stored_as) for adapter in adapters)
+    plan = plan_merge(weights, names, put_in, num_tokens=len(tokenizer), combination=how, dtype=wanted)
     stored = wanted or _stored_dtype(weights)
     card = _card_facts(folder, manifest, recipe, base, adapters, how)
     subject = Subject(
@@ -110,8 +119,26 @@ def open_subject(
         template,
         contract,
         card,
+        _quantization(recipe),
     )
     return subject, recipe
+
+
+def was_nf4(recipe: Recipe) -> bool:
+    """Whether an adapter was trained beside a base in 4 bits."""
+    return not recipe.is_full and recipe.precision.base == "nf4"
+
+
+def _quantization(recipe: Recipe) -> Any:
+    """How the live model's base is loaded, to compute in fp32; int8 rounds what goes through it too, and is left out."""
+    if not was_nf4(recipe):
+        return None
+    double = recipe.precision.double_quantization
+    return quantization("nf4", torch.float32, double=double, device=torch.device("cpu"))
+
+
+def _compute(recipe: Recipe) -> torch.dtype:
+    return place(recipe.train.device, recipe.precision.compute).dtype
 
 
 def _result(folder: RunFolder, recipe: Recipe, manifest: Manifest) -> Path:
@@ -194,11 +221,8 @@ def _card_facts(
     if verdict != "verified":
         failed = [check.name for check in folder.checks() if not check.passed]
         limits.append(f"The run is not verified; failed checks: {', '.join(failed) or 'none recorded'}.")
-    precision = getattr(recipe.precision, "base", None) or getattr(recipe.precision, "weights", None)
-    if precision in ("nf4", "int8"):
-        limits.append(
-            f"It was trained beside a base in {precision}; here the adapter stands beside the base's own weights."
-        )
+    if recipe.precision.base == "int8":
+        limits.append("It was trained beside a base in int8; here the adapter stands on the base's own weights.")
     return {
         "summary": summary,
         "data": _data_words(folder),
