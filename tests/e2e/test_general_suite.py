@@ -13,7 +13,7 @@ from luthier.config.load import load_recipe
 from luthier.evaluation.suite.general import PARTS
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
-from luthier.workflows.general_suite import suite_seconds, tasks_after_training
+from luthier.workflows.general_suite import suite_seconds, tasks_after_training, tasks_unnamed
 from luthier.workflows.train import train
 from tests.tiny import save_tiny_model, write_chat_rows
 
@@ -124,3 +124,19 @@ def test_it_follows_a_training_where_it_is_cheap(run: Path) -> None:
     finally:
         manifest.seconds = before
         manifest.save(folder)
+
+
+@pytest.mark.parametrize(
+    ("evaluate", "expected"),
+    [
+        ({}, ("general",)),
+        ({"tasks": ["shop-sql"]}, ("shop-sql",)),
+        ({"tasks": ["shop-sql"], "forgetting_tolerance": 0.1}, ("shop-sql", "general")),
+        ({"tasks": ["general"], "forgetting_tolerance": 0.1}, ("general",)),
+        ({"tasks": ["shop-sql"], "forgetting_tolerance": 0.1, "general": "never"}, ("shop-sql",)),
+    ],
+)
+def test_what_is_measured_where_nobody_names_a_task(
+    folder: Path, evaluate: dict[str, Any], expected: tuple[str, ...]
+) -> None:
+    assert tasks_unnamed(recipe(folder, "unnamed", **evaluate).recipe) == expected

@@ -38,7 +38,7 @@ from luthier.reporter import Reporter, Silent
 from luthier.workflows.endpoint_costs import Paid, paid_by, tell_estimates
 from luthier.workflows.find_rival import find_rivals
 from luthier.workflows.forgetting import record_forgetting
-from luthier.workflows.general_suite import GENERAL
+from luthier.workflows.general_suite import GENERAL, tasks_unnamed
 from luthier.workflows.load_run import LoadedRun, load_run, open_run
 from luthier.workflows.rivals import JOURNAL_FILE, Caches, EndpointTerms, Rivals, load_rivals
 from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
@@ -149,7 +149,7 @@ def evaluate(
     gates = [parse_requirement(text) for text in requirements]
     chosen = find_tasks(tasks)
     folder, recipe = open_run(run)
-    chosen = chosen or find_tasks(recipe.evaluate.tasks or [GENERAL])
+    chosen = chosen or find_tasks(tasks_unnamed(recipe))
     for gate in gates:
         gate.check_names(chosen)
     rivals, terms = find_rivals(others), terms or EndpointTerms()

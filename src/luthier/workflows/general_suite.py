@@ -25,6 +25,13 @@ def tasks_after_training(folder: RunFolder, recipe: Recipe) -> tuple[str, ...]:
     return (*tasks, GENERAL) if wanted else tasks
 
 
+def tasks_unnamed(recipe: Recipe) -> tuple[str, ...]:
+    """Names of the tasks where nobody names any: the recipe's, and the suite where the recipe limits losses or names nothing."""
+    tasks, is_limited = recipe.evaluate.tasks, recipe.evaluate.forgetting_tolerance is not None
+    wants_suite = not tasks or (is_limited and recipe.evaluate.general != "never" and GENERAL not in tasks)
+    return (*tasks, GENERAL) if wants_suite else tasks
+
+
 def suite_seconds(folder: RunFolder) -> float | None:
     """Expected time of the suite for base and tuned model, from the speed that the training had; None where it had none.
 
