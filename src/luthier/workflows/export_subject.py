@@ -11,9 +11,6 @@ from typing import Any
 import torch
 
 from luthier.config.recipe import Recipe
-from luthier.data.find_files import find_files
-from luthier.data.prepare import read_files
-from luthier.data.split import split
 from luthier.data.template import ChatTemplate
 from luthier.errors import DataError, InputError, ModelError, RunError
 from luthier.export.agreement import MOST_TOKENS, ProbeRow
@@ -38,6 +35,7 @@ from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
 from luthier.types import Conversation, Document
 from luthier.workflows.load_run import open_run
+from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
 
 PROBE_ROWS = 32
 PROBE_TOKENS = 2048
@@ -310,17 +308,7 @@ def read_probes(
 
 def _held_out(folder: RunFolder, recipe: Recipe) -> list[Any]:
     """The validation rows; training rows where a run has none."""
-    record = folder.read_json("data.json") or {}
-    expected = {str(f["path"]): str(f["sha256"]) for key in ("files", "validation_files") for f in record.get(key, [])}
-    data = recipe.data
-    if data.validation:
-        files: list[str | Path] = list(find_files(data.validation))
-        return list(read_files(files, data.format, data.columns, None, expected).items)
-    files = list(find_files(data.train))
-    items: list[Any] = list(read_files(files, data.format, data.columns, data.limit, expected).items)
-    assert recipe.train.seed is not None
-    held_out = split(items, data.validation_fraction, recipe.train.seed).validation if data.validation_fraction else []
-    return [items[row] for row in held_out] or items
+    return list(read_held_out_rows(folder, recipe) or read_training_rows(folder, recipe))
 
 
 def _kept_rows(folder: RunFolder) -> list[ProbeRow]:
