@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -20,22 +18,21 @@ from transformers import PreTrainedTokenizerBase
 from luthier.data import cache, findings
 from luthier.data.answers import JudgedItem, compared, imitated, tokenize_answers
 from luthier.data.find_files import find_files
-from luthier.data.formats import convert_with
 from luthier.data.length_bins import length_histogram
 from luthier.data.lint import conflicting_preferences, identical_pair, length_bias
 from luthier.data.lint.rule import look
-from luthier.data.report import DataReport, DroppedRow, FileReport, SideReport, list_rows
-from luthier.data.row_kinds import AnyRow, RowKind, recognise_as
-from luthier.data.sources import hash_source, read_rows
+from luthier.data.read_files import DataFile, ReadFiles, read_files
+from luthier.data.report import DataReport, SideReport, list_rows
+from luthier.data.row_kinds import AnyRow, RowKind
+from luthier.data.sources import hash_source
 from luthier.data.split import Split, group_rows, split
 from luthier.data.tokenize import Item, Overlong, Renderer, Tokenized, TokenizedSet, tokenize
 from luthier.data.tokenizer_check import tokenizer_fingerprint
 from luthier.errors import DataError
 from luthier.reporter import Reporter, Silent
-from luthier.types import Conversation, Document, Finding
+from luthier.types import Conversation, Document
 from luthier.units import format_count, format_share
 
-DataFile = str | Path
 _SILENT = Silent()
 _RULES_OF_PAIRS = (identical_pair.RULE, conflicting_preferences.RULE, length_bias.RULE)
 
@@ -52,14 +49,6 @@ class Template(Renderer, findings.Template, Protocol):
     def fingerprint(self) -> str:
         """A hash of everything that decides how messages are rendered."""
         ...
-
-
-class ReadFiles(NamedTuple):
-    """Converted rows of several files, in order."""
-
-    items: list[AnyRow]
-    reports: tuple[FileReport, ...]
-    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True)
@@ -211,56 +200,6 @@ def _read_and_tokenize(
     _require_examples(tokenized[0], fitting.most_tokens)
     report = _report(train, validation, sides, tokenized, fitting.most_tokens, key, fraction, template)
     return cache.Entry(tokenized[0].tokens, tokenized[1].tokens, report), items
-
-
-def read_files(
-    files: Sequence[DataFile],
-    format: str = "auto",
-    columns: Mapping[str, str] | None = None,
-    limit: int | None = None,
-    expected: Mapping[str, str] | None = None,
-    *,
-    rows: RowKind = "conversations",
-) -> ReadFiles:
-    """Read and convert files; the layout is recognised for each file on its own.
-
-    Raises:
-        DataError: A file cannot be read, its columns fit no layout, or none of the kind of rows that is needed, rows do not fit
-            (all counted, ten listed), or the file changed while it was read, or since `expected` was computed.
-    """
-    items: list[AnyRow] = []
-    reports: list[FileReport] = []
-    findings: list[Finding] = []
-    bad: list[DroppedRow] = []
-    for file in files:
-        left = None if limit is None else limit - len(items) - len(bad)
-        if left == 0:
-            break
-        before = hash_source(file)
-        read = list(islice(read_rows(file), left))
-        if hash_source(file) != before:
-            raise DataError(f"{file} changed while it was read; wait until whatever writes it is done")
-        if expected is not None and expected.get(str(file), before) != before:
-            raise DataError(f"{file} has changed since its rows were tokenised; start again")
-        row_format = recognise_as(rows, read, format, columns)
-        converted = convert_with(read, row_format.to_item)
-        items += converted.items
-        bad += [DroppedRow(problem.rows[0], problem.message) for problem in converted.problems]
-        reports.append(FileReport(str(file), before, len(read), row_format.name, row_format.why))
-        if row_format.unused:
-            findings.append(
-                Finding(
-                    "columns_not_used",
-                    "note",
-                    (read[0].source,),
-                    f"{file} was read as {row_format.name}; not used: {', '.join(row_format.unused)}.",
-                    "Check that nothing you want to be learnt stands there; map columns with data.columns.",
-                )
-            )
-    if bad:
-        total = len(items) + len(bad)
-        raise DataError(f"{len(bad)} of {total} rows do not fit their layout:\n{list_rows(bad)}")
-    return ReadFiles(items, tuple(reports), tuple(findings))
 
 
 class _Fitting(NamedTuple):

@@ -10,7 +10,7 @@ from pathlib import Path
 from luthier.config.recipe import Recipe
 from luthier.data.answers import compared, imitated
 from luthier.data.find_files import find_files
-from luthier.data.prepare import read_files
+from luthier.data.read_files import read_files
 from luthier.data.row_kinds import AnyRow
 from luthier.data.split import Split, split
 from luthier.data.tokenize import Item
@@ -51,7 +51,8 @@ def _split(items: Sequence[AnyRow], recipe: Recipe) -> Split:
 
 def _read(folder: RunFolder, recipe: Recipe, names: Sequence[str]) -> list[AnyRow]:
     record = folder.read_json("data.json") or {}
-    expected = {str(file["path"]): str(file["sha256"]) for file in record.get("files", [])}
+    described = [*record.get("files", []), *record.get("validation_files", [])]
+    expected = {str(file["path"]): str(file["sha256"]) for file in described}
     files: list[str | Path] = list(find_files(names))
     needed = rows_needed(recipe.objective)
     return read_files(files, recipe.data.format, recipe.data.columns, recipe.data.limit, expected, rows=needed).items

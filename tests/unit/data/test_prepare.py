@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from luthier.data import prepare as prepare_module
+from luthier.data import read_files as read_files_module
 from luthier.data.prepare import prepare
 from luthier.data.sources import read_rows
 from luthier.errors import DataError
@@ -203,7 +203,7 @@ def test_file_that_changes_while_read_is_detected(write, monkeypatch):
         with Path(path).open("a") as opened:
             opened.write(json.dumps(pair("late", "a")) + "\n")
 
-    monkeypatch.setattr(prepare_module, "read_rows", appending)
+    monkeypatch.setattr(read_files_module, "read_rows", appending)
     with pytest.raises(DataError, match="changed while it was read"):
         run(file)
 
