@@ -15,6 +15,8 @@ from luthier.config.load import load_recipe
 from luthier.errors import RecipeError
 
 FIRST_STAGE = "sft"
+OBJECTIVES = {"continual pre-training": "pretrain"}
+"""Names of `objective` in a recipe, where they are not the method's own."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Method:
     missing: str
     settings: tuple[Setting, ...]
     statements: tuple[Statement, ...]
+
+    @property
+    def objective(self) -> str:
+        """Of the first stage, as a recipe names it."""
+        return OBJECTIVES.get(self.stages[0].method, self.stages[0].method)
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -98,7 +105,7 @@ def _settings(rules: list[Rule]) -> list[Setting]:
 
 def _missing(method: str) -> str:
     """Whether a recipe with this objective is a recipe: the recipe's own check decides, not a list that would grow old."""
-    objective = {"continual pre-training": "sft"}.get(method, method)
+    objective = OBJECTIVES.get(method, method)
     minimal: Mapping[str, Any] = {
         "model": {"name": "smollm2-135m-instruct"},
         "data": {"train": "rows.jsonl"},
@@ -115,8 +122,6 @@ def _missing(method: str) -> str:
 def _missing_parameters(parameters: str | None, facts: Facts) -> str:
     if parameters is None:
         return "nothing fits this card"
-    if parameters == "qlora":
-        return "Luthier's trainer has no 4-bit weights yet"
     if facts.get("kind") in ("preference", "kto"):
         return "a recipe learns from answers, not from pairs or labels, yet; convert the good answers to chats first"
     if facts.get("kind") == "classification":

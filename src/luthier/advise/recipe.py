@@ -18,6 +18,7 @@ def recipe_text(
     data: Sequence[str],
     format: str,
     columns: Mapping[str, str],
+    objective: str,
     parameters: str,
     settings: Sequence[Setting],
     fitting: Sequence[str],
@@ -33,11 +34,17 @@ def recipe_text(
     rows: dict[str, dict[str, tuple[str, str]]] = {
         "model": {"name": (write_value(model), "")},
         "data": {"train": (write_value([_from(path, name) for name in data]), "")},
+        "objective": {},
         "adapter": {"kind": ("none" if parameters == "full" else "lora", f"method.{parameters}")},
+        "precision": {},
         "train": {},
         "evaluate": {},
         "run": {"name": (write_value(path.stem), "")},
     }
+    if objective != "sft":
+        rows["objective"]["name"] = (objective, "the first stage of the method")
+    if parameters == "qlora":
+        rows["precision"]["base"] = ("nf4", "method.qlora")
     if format != "auto":
         rows["data"]["format"] = (write_value(format), "as you said")
     if columns:

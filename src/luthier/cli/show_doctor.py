@@ -71,7 +71,7 @@ def show_trainable(console: Console, trainable: Trainable) -> None:
     device = trainable.device
     usable = format_bytes(device.usable_bytes)
     console.print(Text(f"What can be trained on {device.name} ({usable} usable)", style="bold"))
-    heads = {"lora": "LoRA", "full": "full", "qlora": "QLoRA*"}
+    heads = {"lora": "LoRA", "full": "full", "qlora": "QLoRA"}
     columns = [
         f"{heads[method] if not i else ''} {context // 1024}k"
         for method in METHODS
@@ -87,8 +87,7 @@ def show_trainable(console: Console, trainable: Trainable) -> None:
     console.print(table)
     console.print(
         "GiB at the peak with rows of 1k, 4k, 16k tokens, by the planner. ° fits with checkpointing or smaller micro-batches: "
-        "luthier plan says which. – does not fit. × longer than the model was built for.\n"
-        "* planned; Luthier's trainer has no 4-bit weights yet.",
+        "luthier plan says which. – does not fit. × longer than the model was built for.",
         style="dim",
     )
 
@@ -98,8 +97,7 @@ def _cell(cell: Cell) -> Text:
         return Text("×", "dim")
     if cell.needed_bytes is None:
         return Text("–", "dim")
-    style = "dim" if cell.missing else "green"
     if cell.overrides:
-        return Text("°", style)
+        return Text("°", "green")
     gib = cell.needed_bytes / GIB
-    return Text(f"{gib:.1f}" if gib < 10 else f"{gib:,.0f}", style)
+    return Text(f"{gib:.1f}" if gib < 10 else f"{gib:,.0f}", "green")

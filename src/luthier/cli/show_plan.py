@@ -102,30 +102,27 @@ def _show_remedies(console: Console, savings: tuple[Saving, ...]) -> None:
     table = _table("to need less, each alone", "saves GiB", "time", "")
     for saving in savings:
         time = f"{100 * saving.slower_share:+.0f} %"
-        words = saving.missing or saving.harm or saving.words
+        words = saving.harm or saving.words
         table.add_row(
-            Text(f"  {saving.name}", "dim" if saving.missing else ""),
+            f"  {saving.name}",
             f"{saving.saved_bytes / GIB:.1f}",
             time,
-            Text(words, "dim" if saving.missing else ""),
+            words,
         )
     console.print()
     console.print(table)
 
 
 def _show_patch(console: Console, result: PlanResult) -> None:
-    patch = result.patch or result.patch_with_missing
+    patch = result.patch
     if patch is None:
         console.print(Text(f"Nothing in the list makes it fit on {result.device.name}.", "bold red"))
         return
     names = ", ".join(patch.names)
     slower = f"{100 * patch.slower_share:+.0f} % time"
     words = f"{names}: {patch.needed_bytes / GIB:.1f} GiB, {slower}"
-    if result.patch:
-        console.print(Text.assemble(("First set that fits: ", "bold"), words))
-        console.print(f"  {' '.join(_quoted(o) for o in patch.overrides)}", soft_wrap=True)
-    else:
-        console.print(Text.assemble(("Luthier cannot make it fit yet. It would fit with: ", "bold"), words))
+    console.print(Text.assemble(("First set that fits: ", "bold"), words))
+    console.print(f"  {' '.join(_quoted(o) for o in patch.overrides)}", soft_wrap=True)
 
 
 def _show_time(console: Console, result: PlanResult) -> None:
@@ -195,29 +192,31 @@ def show_best(console: Console, result: BestResult) -> None:
         f"{device.name}, {device.usable_bytes / GIB:.1f} GiB usable; {rows} of up to {result.context:,} tokens"
     )
     if result.best is None:
-        console.print(Text("No model of the catalogue fits with what Luthier's trainer can do today.", "bold red"))
-    for words, candidate in (("Best with an adapter: ", result.best), ("Best with every parameter: ", result.full)):
+        console.print(Text("No model of the catalogue fits with an adapter on 16-bit weights.", "bold red"))
+    recommended = (
+        ("Best with an adapter: ", result.best),
+        ("Best in 4 bits: ", result.in_four_bits),
+        ("Best with every parameter: ", result.full),
+    )
+    for words, candidate in recommended:
         if candidate is not None:
             console.print(
                 Text.assemble((words, "bold"), (candidate.name, "bold green"), f", {_candidate_words(candidate)}")
             )
     table = _table("model", "method", "GiB", "time", "changes")
     for candidate in result.shown(MOST_PER_METHOD):
-        style = "dim" if candidate.missing else ""
         time = "" if candidate.hours is None else format_seconds(3600 * candidate.hours)
         changes = "checkpointing" if "gradient_checkpointing" in " ".join(candidate.overrides) else ""
         table.add_row(
-            Text(f"  {candidate.name}", style),
-            METHOD_WORDS[candidate.parameters].split()[0] + (" *" if candidate.missing else ""),
+            f"  {candidate.name}",
+            METHOD_WORDS[candidate.parameters].split()[0],
             f"{candidate.needed_bytes / GIB:.1f}",
             time,
             Text(changes, "dim"),
         )
     console.print()
     console.print(table)
-    if missing := next((c.missing for c in result.candidates if c.missing), ""):
-        console.print(Text(f"* {missing}.", "dim"))
-    best = result.best or result.full
+    best = result.best or result.in_four_bits or result.full
     if best is not None:
         show_next(
             console, (f"luthier plan --model {best.name} --gpu {device.name}", "its memory by term, and what it costs")

@@ -1,7 +1,6 @@
 """What to change when a training does not fit: each remedy with the memory it saves and the time it costs, in order of harm.
 
-A remedy changes the job and says the same as overrides of a recipe. What Luthier's trainer cannot do yet has no overrides and
-says so: it is shown, because it tells what another tool would bring, and it never enters a patch.
+A remedy changes the job and says the same as overrides of a recipe.
 """
 
 from __future__ import annotations
@@ -35,13 +34,11 @@ class Remedy(NamedTuple):
     Attributes:
         name: In two or three words.
         change: None where it would change nothing. May be applied again (halves what it halves).
-        missing: Why Luthier cannot do it yet; empty where it can.
         harm: What it costs besides time.
     """
 
     name: str
     change: Callable[[Job, Hardware], Change | None]
-    missing: str = ""
     harm: str = ""
 
 
@@ -52,7 +49,7 @@ class Saving:
     Attributes:
         saved_bytes: Less memory at the peak.
         slower_share: More time per token, as a share (0.33: a third more).
-        overrides: For a recipe; empty where Luthier cannot do it yet.
+        overrides: For a recipe.
     """
 
     name: str
@@ -60,7 +57,6 @@ class Saving:
     saved_bytes: float
     slower_share: float
     overrides: tuple[str, ...]
-    missing: str
     harm: str
 
 
@@ -107,10 +103,11 @@ def _adapter(job: Job, _: Hardware) -> Change | None:
     )
 
 
-def _four_bits(job: Job, _: Hardware) -> Change | None:
-    if job.parameters == "qlora":
+def _four_bits(job: Job, device: Hardware) -> Change | None:
+    if job.parameters != "lora" or device.kind == "mps":  # bitsandbytes does not run there
         return None
-    return Change(replace(job, parameters="qlora"), (), "linear layers in 4 bits, an adapter on them")
+    changed = replace(job, parameters="qlora")
+    return Change(changed, ("precision.base=nf4",), "linear layers in 4 bits, an adapter on them")
 
 
 def _shorter_context(job: Job, _: Hardware) -> Change | None:
@@ -152,22 +149,23 @@ def _lower_rank(job: Job, _: Hardware) -> Change | None:
     return Change(replace(job, rank=rank), (f"adapter.rank={rank}",), f"rank {rank}")
 
 
-def _paged_optimiser(job: Job, _: Hardware) -> Change | None:
-    if job.optimizer != "adamw":
+def _paged_optimiser(job: Job, device: Hardware) -> Change | None:
+    if job.optimizer != "adamw" or device.kind != "cuda":
         return None
-    return Change(replace(job, optimizer="paged-adamw-8bit"), (), "moments of 8 bits, in the host's memory when needed")
+    changed = replace(job, optimizer="paged-adamw-8bit")
+    return Change(changed, ("train.optimizer=paged-adamw-8bit",), "moments of 8 bits, in the host's memory when needed")
 
 
 REMEDIES: tuple[Remedy, ...] = (
     Remedy("smaller micro-batch", _smaller_micro_batch),
     Remedy("checkpointing", _checkpointing),
     Remedy("adapter", _adapter, harm="learns less than training every parameter"),
-    Remedy("QLoRA", _four_bits, "Luthier's trainer has no 4-bit weights yet", "weights are rounded to 16 values"),
+    Remedy("QLoRA", _four_bits, harm="weights are rounded to 16 values"),
     Remedy("shorter context", _shorter_context, harm="longer rows are dropped, or cut with data.overlong=truncate"),
     Remedy("memory-efficient attention", _fused_attention),
     Remedy("bf16", _half_precision, harm="eight bits of precision in products"),
     Remedy("lower rank", _lower_rank, harm="the adapter can learn less"),
-    Remedy("paged 8-bit optimiser", _paged_optimiser, "Luthier's trainer has no 8-bit optimiser yet"),
+    Remedy("paged 8-bit optimiser", _paged_optimiser),
 )
 
 
@@ -182,8 +180,7 @@ def savings(job: Job, engine: EngineProfile, device: Hardware) -> tuple[Saving, 
         saved = before - plan_memory(change.job, engine).total_bytes
         if saved > 0:
             slower = slower_share(job, change.job, engine, device)
-            overrides = () if remedy.missing else change.overrides
-            found.append(Saving(remedy.name, change.words, saved, slower, overrides, remedy.missing, remedy.harm))
+            found.append(Saving(remedy.name, change.words, saved, slower, change.overrides, remedy.harm))
     return tuple(found)
 
 
@@ -200,26 +197,22 @@ def slower_share(job: Job, other: Job, engine: EngineProfile, device: Hardware) 
     return per_token(other) / per_token(job) - 1
 
 
-def first_patch(
-    job: Job, engine: EngineProfile, device: Hardware, usable_bytes: float, *, with_missing: bool = False
-) -> Patch | None:
+def first_patch(job: Job, engine: EngineProfile, device: Hardware, usable_bytes: float) -> Patch | None:
     """Remedies in order, each as often as it helps, until the plan fits; then those are dropped that are not needed.
 
     Args:
         usable_bytes: What one card has to give.
-        with_missing: Also use what Luthier cannot do yet; such a patch is no recipe.
 
     Returns:
         None where nothing fits, or where nothing has to change.
     """
-    allowed = [r for r in REMEDIES if with_missing or not r.missing]
 
     def needed(one: Job) -> float:
         return plan_memory(one, engine).total_bytes
 
     if needed(job) <= usable_bytes:
         return None
-    used = _until_it_fits(job, allowed, device, lambda one: needed(one) <= usable_bytes)
+    used = _until_it_fits(job, REMEDIES, device, lambda one: needed(one) <= usable_bytes)
     if used is None:
         return None
     for remedy in list(dict.fromkeys(used)):  # what was tried first may no longer be needed

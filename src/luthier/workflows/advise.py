@@ -320,6 +320,7 @@ def _recipe(
         data=request.data,
         format=request.format,
         columns=request.columns,
+        objective=method.objective,
         parameters=method.parameters,
         settings=method.settings,
         fitting=base.overrides.get(method.parameters, ()),

@@ -122,7 +122,7 @@ def find_base_model(
         and c.needed_bytes <= most_bytes
         and _micro_batch_tokens(c) >= LEAST_MICRO_BATCH_TOKENS
     ]
-    best = next((c for c in fitting if c.parameters == "lora" and not c.missing), None)
+    best = next((c for c in fitting if c.parameters == "lora"), None)
     if best is None:
         return BaseModel(None, {**facts, "model_choice": "none"}, {}, tuple(notes))
     own = {c.parameters: c for c in fitting if c.name == best.name}

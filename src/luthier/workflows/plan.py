@@ -80,7 +80,6 @@ class PlanResult:
         verdict: Of the device: fits, tight or no.
         savings: What each remedy would bring.
         patch: The first set that fits, where the plan does not; None where it does, or nothing helps.
-        patch_with_missing: The same with what Luthier cannot do yet, where that is needed.
         amount: How much is learnt; None where the number of rows is not known.
         costs: Cheapest first.
         notes: What a reader should know.
@@ -97,7 +96,6 @@ class PlanResult:
     verdict: str
     savings: tuple[Saving, ...]
     patch: Patch | None
-    patch_with_missing: Patch | None
     amount: Amount | None
     time: Seconds | None
     calibration: Calibration | None
@@ -131,7 +129,6 @@ class PlanResult:
             "verdict": self.verdict,
             "remedies": [asdict(s) for s in self.savings],
             "patch": _patch_json(self.patch),
-            "patch_with_missing": _patch_json(self.patch_with_missing),
             "amount": asdict(self.amount) | {"steps": self.amount.steps} if self.amount else None,
             "time": self.time._asdict() if self.time else None,
             "costs": [_cost_json(c) for c in self.costs],
@@ -209,11 +206,7 @@ def plan(request: PlanRequest, reporter: Reporter | None = None) -> PlanResult:
     verdict = "fits" if memory.high_bytes <= usable else "tight" if memory.total_bytes <= usable else "no"
     if verdict != "fits":
         notes = (*notes, *_cut_by_training(request, job, engine, usable, offloads=device.kind == "cuda"))
-    patch = missing = None
-    if memory.total_bytes > usable:
-        patch = first_patch(job, engine, device, usable)
-        if patch is None:
-            missing = first_patch(job, engine, device, usable, with_missing=True)
+    patch = first_patch(job, engine, device, usable)
     amount = plan_amount(request, rows)
     calibration = choose_calibration(
         load_calibrations(cache_folder() / "calibration"),
@@ -238,7 +231,6 @@ def plan(request: PlanRequest, reporter: Reporter | None = None) -> PlanResult:
         verdict=verdict,
         savings=savings(job, engine, device),
         patch=patch,
-        patch_with_missing=missing,
         amount=amount,
         time=time,
         calibration=calibration,
@@ -299,8 +291,8 @@ def build_job(
         if request.generation_rows
         else 0,
     )
-    if request.parameters == "qlora":
-        notes.append("Luthier's trainer has no 4-bit weights yet: this is a plan, not yet a recipe.")
+    if request.parameters == "qlora" and device.kind == "mps":
+        notes.append(f"bitsandbytes does not run on {device.name}: this is a plan, not a recipe.")
     if request.objective in ("reward", "ppo"):
         notes.append(f"Luthier's trainer has no {request.objective} yet: this is a plan, not yet a recipe.")
     return job, tuple(notes)

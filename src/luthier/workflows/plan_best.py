@@ -19,10 +19,7 @@ from luthier.workflows.plan import PlanRequest, build_job, plan_amount, plan_row
 from luthier.workflows.plan_data import RowFacts
 
 METHODS: tuple[ParametersKind, ...] = ("full", "lora", "qlora")
-NOT_YET: dict[ParametersKind, str] = {"qlora": "Luthier's trainer has no 4-bit weights yet"}
-"""What the trainer cannot do; such candidates are shown and never recommended."""
-
-HARMFUL = ("shorter context", "adapter")
+HARMFUL = ("shorter context", "adapter", "QLoRA")
 """Remedies that make another training of it; a candidate that needs one is none."""
 
 
@@ -34,7 +31,6 @@ class Candidate:
         overrides: What a recipe needs besides model and data.
         needed_bytes: Planned peak.
         hours: Of the training; None without a number of rows.
-        missing: Why Luthier cannot do it yet; empty where it can.
     """
 
     name: str
@@ -43,7 +39,6 @@ class Candidate:
     overrides: tuple[str, ...]
     needed_bytes: float
     hours: float | None
-    missing: str
     strengths: tuple[str, ...]
     licence: str
 
@@ -53,8 +48,9 @@ class BestResult:
     """What fits.
 
     Attributes:
-        best: The largest model that Luthier can train with an adapter there, within the hours where a limit was given.
-        full: The largest one that it can train whole.
+        best: The largest model that can be trained there with an adapter on 16-bit weights, within the hours of a limit.
+        in_four_bits: The largest one with an adapter on 4-bit weights.
+        full: The largest one that can be trained whole.
         candidates: The largest of each method, and what lies below, largest first.
     """
 
@@ -62,11 +58,12 @@ class BestResult:
     rows: RowFacts | None
     context: int
     best: Candidate | None
+    in_four_bits: Candidate | None
     full: Candidate | None
     candidates: tuple[Candidate, ...]
 
     def shown(self, most_per_method: int) -> list[Candidate]:
-        """The largest few of each method: adapters, then every parameter, then what is missing; one of each size."""
+        """The largest few of each method: adapters, then every parameter, then 4 bits; one of each size."""
         shown: list[Candidate] = []
         for parameters in ("lora", "full", "qlora"):
             sizes: dict[int, Candidate] = {}
@@ -83,6 +80,7 @@ class BestResult:
             "rows": asdict(self.rows) if self.rows else None,
             "context": self.context,
             "best": asdict(self.best) if self.best else None,
+            "best_in_four_bits": asdict(self.in_four_bits) if self.in_four_bits else None,
             "best_full": asdict(self.full) if self.full else None,
             "candidates": [asdict(c) for c in self.candidates],
         }
@@ -110,6 +108,8 @@ def best_for(
         if task is not None and not any(task.lower() in s for s in row.strengths):
             continue
         for parameters in METHODS:
+            if parameters == "qlora" and device.kind == "mps":
+                continue  # bitsandbytes does not run there
             job = _job(request, row, parameters, device, rows)
             context = max(context, job.context)
             candidate = _candidate(job, row, device, amount)
@@ -121,13 +121,14 @@ def best_for(
             f"{'' if most_hours is None else f' in {most_hours:g} hours'}. Shorten the rows (--context) or name another card."
         )
     candidates.sort(key=lambda c: -c.num_parameters)
-    able = [c for c in candidates if not c.missing]
+    largest = {c.parameters: c for c in reversed(candidates)}
     return BestResult(
         device=device,
         rows=rows,
         context=context,
-        best=next((c for c in able if c.parameters == "lora"), None),
-        full=next((c for c in able if c.parameters == "full"), None),
+        best=largest.get("lora"),
+        in_four_bits=largest.get("qlora"),
+        full=largest.get("full"),
         candidates=tuple(candidates),
     )
 
@@ -159,7 +160,6 @@ def _candidate(job: Job, row: CatalogueModel, device: Hardware, amount: Any) -> 
         overrides=tuple(overrides),
         needed_bytes=plan_memory(job, engine).total_bytes,
         hours=hours,
-        missing=NOT_YET.get(job.parameters, ""),
         strengths=row.strengths,
         licence=row.licence,
     )

@@ -13,7 +13,7 @@ from luthier.plan.locate import FoundModel
 from luthier.plan.memory import plan_memory
 from luthier.plan.remedies import first_patch
 from luthier.workflows.plan import PlanRequest, build_job
-from luthier.workflows.plan_best import HARMFUL, NOT_YET
+from luthier.workflows.plan_best import HARMFUL
 
 CONTEXTS = (1024, 4096, 16384)
 SIZES = (0.135e9, 0.5e9, 1.5e9, 3e9, 7e9, 14e9, 32e9, 70e9)
@@ -28,7 +28,6 @@ class Cell:
     Attributes:
         needed_bytes: Planned peak, with `overrides` where those are needed; None where it does not fit.
         overrides: What a recipe needs besides model and data.
-        missing: Why Luthier cannot do it yet; empty where it can.
         beyond_context: The model was built for shorter rows.
     """
 
@@ -38,7 +37,6 @@ class Cell:
     context: int
     needed_bytes: float | None
     overrides: tuple[str, ...]
-    missing: str
     beyond_context: bool = False
 
 
@@ -81,9 +79,10 @@ def _nearest(size: float) -> str:
 
 def _cell(row: CatalogueModel, parameters: ParametersKind, context: int, device: Hardware) -> Cell:
     total = row.shape.parameters().total
-    missing = NOT_YET.get(parameters, "")
     if context > row.context:
-        return Cell(row.name, total, parameters, context, None, (), missing, beyond_context=True)
+        return Cell(row.name, total, parameters, context, None, (), beyond_context=True)
+    if parameters == "qlora" and device.kind == "mps":
+        return Cell(row.name, total, parameters, context, None, ())  # bitsandbytes does not run there
     found = FoundModel(row.name, row.shape, row.source, None, row)
     job, _ = build_job(PlanRequest(row.name, parameters, context=context), found, device, None)
     engine, overrides = ours_on(device.kind), ()
@@ -95,4 +94,4 @@ def _cell(row: CatalogueModel, parameters: ParametersKind, context: int, device:
             needed = None
         else:
             needed, overrides = plan_memory(patch.job, engine).total_bytes, tuple(patch.overrides)
-    return Cell(row.name, total, parameters, context, needed, overrides, missing)
+    return Cell(row.name, total, parameters, context, needed, overrides)

@@ -73,16 +73,14 @@ def test_patches_change_recipes_as_they_change_jobs(tmp_path: Path) -> None:
     for remedy in REMEDIES:
         for start in (whole, replace(whole, parameters="lora", rank=64)):
             change = remedy.change(start, device)
-            if change is not None and not remedy.missing:
+            if change is not None:
                 assert change.overrides, remedy.name
                 load_recipe(
                     {**recipe, "adapter": {"kind": "lora"} if start.parameters == "lora" else recipe["adapter"]},
                     change.overrides,
                 )
                 seen.add(remedy.name)
-            if change is not None and remedy.missing:
-                assert change.overrides == (), remedy.name
-    assert seen == {r.name for r in REMEDIES if not r.missing}
+    assert seen == {r.name for r in REMEDIES}
     adapted = load_recipe(recipe, ["adapter={kind: lora, rank: 16}"]).recipe
     assert not adapted.is_full
 
@@ -99,14 +97,24 @@ def test_the_first_set_that_fits_has_nothing_needless() -> None:
     assert 0.25 < patch.slower_share < 0.5
     assert first_patch(patch.job, CUDA, device, device.usable_bytes) is None  # it fits: nothing to change
     assert first_patch(planned, CUDA, device, 4 * GIB) is None  # nothing helps
-    with_missing = first_patch(planned, CUDA, device, 9 * GIB, with_missing=True)
-    assert with_missing is not None
-    assert "QLoRA" in with_missing.names
+    in_four_bits = first_patch(planned, CUDA, device, 9 * GIB)
+    assert in_four_bits is not None
+    assert in_four_bits.job.parameters == "qlora"
+    assert "precision.base=nf4" in in_four_bits.overrides
+
+
+def test_what_bitsandbytes_does_not_run_on_is_not_advised() -> None:
+    planned = job("qwen2.5-7b-instruct", "lora", context=4096)
+    laptop, machine = find_hardware("M3-Max"), find_hardware("cpu")
+    by_name = {r.name: r for r in REMEDIES}
+    assert by_name["QLoRA"].change(planned, laptop) is None
+    assert by_name["QLoRA"].change(planned, machine) is not None
+    assert by_name["paged 8-bit optimiser"].change(planned, machine) is None
 
 
 def test_each_saving_is_what_the_plan_says() -> None:
     device = find_hardware("A100")
-    planned = job("llama-3.2-1b-instruct", "full")
+    planned = job("llama-3.2-1b-instruct", "lora", rank=8)
     before = plan_memory(planned, CUDA).total_bytes
     by_name = {s.name: s for s in savings(planned, CUDA, device)}
     policy = CheckpointPolicy.recompute_all(16)
@@ -114,8 +122,9 @@ def test_each_saving_is_what_the_plan_says() -> None:
         by_name["checkpointing"].saved_bytes == before - plan_memory(replace(planned, policy=policy), CUDA).total_bytes
     )
     assert by_name["checkpointing"].overrides == ("train.gradient_checkpointing=true",)
-    assert by_name["QLoRA"].overrides == ()
-    assert "no 4-bit" in by_name["QLoRA"].missing
+    in_four_bits = replace(planned, parameters="qlora")
+    assert by_name["QLoRA"].saved_bytes == before - plan_memory(in_four_bits, CUDA).total_bytes
+    assert by_name["QLoRA"].overrides == ("precision.base=nf4",)
     assert "lower rank" not in by_name
 
 

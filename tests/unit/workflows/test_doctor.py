@@ -36,7 +36,6 @@ def test_the_table_is_what_the_planner_says() -> None:
     # 7 billion parameters in 16-bit weights alone are more than a T4 has; their 4-bit weights are not
     assert cells["mistral-7b-instruct-v0.3", "full", 1024].needed_bytes is None
     assert cells["mistral-7b-instruct-v0.3", "qlora", 1024].needed_bytes is not None
-    assert cells["mistral-7b-instruct-v0.3", "qlora", 1024].missing
     assert cells["smollm2-135m-instruct", "lora", 16384].beyond_context  # it was built for 8,192
 
 

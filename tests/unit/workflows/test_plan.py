@@ -145,11 +145,13 @@ def test_the_best_for_a_card(folder: Path) -> None:
     result = best_for(PlanRequest("", gpu="T4", data=(str(folder / "rows.jsonl"),)))
     assert result.best is not None
     assert result.full is not None
-    able = [c for c in result.candidates if not c.missing]
-    assert result.best.num_parameters == max(c.num_parameters for c in able)
+    assert result.in_four_bits is not None
+    for parameters, best in (("lora", result.best), ("qlora", result.in_four_bits), ("full", result.full)):
+        assert best.parameters == parameters
+        assert best.num_parameters == max(c.num_parameters for c in result.candidates if c.parameters == parameters)
+    assert result.in_four_bits.num_parameters > result.best.num_parameters > result.full.num_parameters
     assert all(c.needed_bytes <= result.device.usable_bytes for c in result.candidates)
     assert all("max_length" not in " ".join(c.overrides) for c in result.candidates)
-    assert {c.parameters for c in result.candidates if c.missing} == {"qlora"}
     quick = best_for(PlanRequest("", gpu="T4", num_rows=100_000, context=512), most_hours=8.0)
     assert all(c.hours is not None and c.hours <= 8.0 for c in quick.candidates)
     with pytest.raises(ResourceError, match="No model of the catalogue can be trained on T4"):
