@@ -25,7 +25,7 @@ def show_models(console: Console, models: Sequence[ListedModel], memory: str | N
         show_next(console, ("luthier models list", "all of them"))
         return
     limit = memory_limit(memory) if memory is not None else None
-    table = table_of("name", "licence", "size", "context", "QLoRA *", "LoRA", "full")
+    table = table_of("name", "licence", "size", "context", "QLoRA", "LoRA", "full")
     table.columns[0].no_wrap = True
     for model in models:
         ready = ("● ", "green") if model.path is not None else ("  ", "")
@@ -38,8 +38,7 @@ def show_models(console: Console, models: Sequence[ListedModel], memory: str | N
         )
     console.print(table)
     console.print(
-        f"GiB on a card with {TOKENS:,} tokens at once and checkpointing, by the planner. ● ready on this machine.\n"
-        "* planned; Luthier's trainer has no 4-bit weights yet.",
+        f"GiB on a card with {TOKENS:,} tokens at once and checkpointing, by the planner. ● ready on this machine.",
         style="dim",
     )
     first = next((model for model in models if model.path is None), models[0]).row.name

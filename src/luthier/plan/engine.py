@@ -65,7 +65,7 @@ class EngineProfile:
         returns_blocks: Whether memory of activations is free for something else as soon as they are.
         slack: Share of everything that the allocator holds beyond it.
         overhead_bytes: What the runtime takes, whatever is trained.
-        unpacked_bytes: Per parameter of a 4-bit layer, what stays of its 16-bit form: the file is mapped, blocks are not given back.
+        unpacked_bytes: Per parameter of a 4-bit layer, what stays of its 16-bit form: its file is mapped, blocks stay taken.
         measured: Methods and objectives that the profile was held against on a real machine.
         error_share: Half the width of the error band, as a share of the plan.
     """
