@@ -30,7 +30,7 @@ from luthier.evaluation.result import TaskResult, save_result
 from luthier.evaluation.run_task import run_task
 from luthier.evaluation.statistics.power import USUAL_DISCORDANCE, detectable_difference
 from luthier.evaluation.suite.general import PARTS
-from luthier.evaluation.tasks.file_task import load_layout, load_task_file
+from luthier.evaluation.tasks.file_task import FileTask, load_layout, load_task_file
 from luthier.evaluation.tasks.layouts import LAYOUTS
 from luthier.generate.journal import Journal
 from luthier.pages.report import write_report
@@ -161,6 +161,11 @@ def evaluate(
     )
     for task in chosen:
         reporter.say(power_sentence(task))
+        if isinstance(task, FileTask) and not task.few_shot():
+            reporter.say(
+                f"{task.name} has no worked examples, so the base model is asked without any; examples: 4 in the task file "
+                "shows what a better prompt alone would gain."
+            )
     if before_asking is not None:
         tell_estimates(before_asking, folder, chosen, rivals, caches.journal, terms)
     reporter.stage("Load the run")
