@@ -72,6 +72,8 @@ def show_evaluation(console: Console, tasks: Sequence[TaskResult]) -> None:
                 console.print(f"  {contender.name}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
         for comparison in task.comparisons():
             console.print(comparison.sentence())
+        for note in task.notes:
+            console.print(note)
 
 
 def show_verify(console: Console, result: VerifyResult) -> None:

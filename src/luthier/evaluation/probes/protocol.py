@@ -45,7 +45,9 @@ class Found(NamedTuple):
     @classmethod
     def of(cls, result: TaskResult, sentence: str, is_alarming: bool) -> Found:
         """With the sentence among the result's notes, and in its summary."""
-        record = {**result.record, "probe": {"sentence": sentence, "is_alarming": is_alarming}}
+        # Graded: a row that is continued is neither right nor wrong.
+        probe = {"sentence": sentence, "is_alarming": is_alarming}
+        record = {**result.record, "is_graded": True, "probe": probe}
         return cls(replace(result, notes=(*result.notes, sentence), record=record), sentence, is_alarming)
 
 

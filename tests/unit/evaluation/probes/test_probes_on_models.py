@@ -55,6 +55,10 @@ def test_rows_known_by_heart_are_found(learnt):
     assert found.is_alarming
     assert "knows training rows by heart" in found.sentence
     assert found.result.comparison("tuned", "base").verdict == "worse"
+    summary = found.result.to_json()
+    assert summary["notes"] == [found.sentence]
+    assert summary["probe"] == {"sentence": found.sentence, "is_alarming": True}
+    assert summary["is_graded"]
     asked = found.result["tuned"].answers[0]
     assert asked.text.startswith(asked.row.reference) or asked.score.value == 0
 
