@@ -74,7 +74,8 @@ def pairwise_result(
         )
         for side, (scores, more) in sides.items()
     )
-    return TaskResult(name, METRIC, scorer, results, seconds, notes=tuple(notes), record=dict(record or {}))
+    kept = {"is_graded": True, **(record or {})}
+    return TaskResult(name, METRIC, scorer, results, seconds, notes=tuple(notes), record=kept)
 
 
 def answer_of(row: RecordedRow, contender: ContenderName, score: Score) -> Answer:

@@ -284,7 +284,7 @@ def _rubric_result(
         graded_contenders(scored, judge.contenders),
         seconds,
         notes=(_judged_by(plan, judge.criteria), *session.notes, *problems, *told),
-        record={"judge": {**_by(plan, "rubric"), **record, "agreement": _json(found)}},
+        record={"is_graded": True, "judge": {**_by(plan, "rubric"), **record, "agreement": _json(found)}},
     )
 
 

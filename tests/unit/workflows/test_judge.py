@@ -258,3 +258,14 @@ def test_the_command_shows_what_it_costs_and_asks_only_with_yes(
         assert "0 questions were asked" in captured.out
         assert "Next:   luthier report" in captured.out
         assert len(server.asked) == 58
+
+
+def test_the_report_calls_no_judged_answer_right_or_wrong(run: RunFolder) -> None:
+    with fake_openai(fair) as server:
+        judge_answers(plan(run, server))
+    page = (run / "report.html").read_text()
+    judged = page[page.index("numbers.judge-base: win rate") :]
+    judged = judged[: judged.index("The exact prompt of each contender")]
+    assert "✓ right" not in judged
+    assert "Still wrong" not in judged
+    assert "15 better, 14 worse" in judged

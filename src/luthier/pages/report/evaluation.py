@@ -115,7 +115,11 @@ class ExampleView:
 
 @dataclass(frozen=True)
 class TaskView:
-    """One evaluated task. `summary` is the record itself, for the verdict."""
+    """One evaluated task. `summary` is the record itself, for the verdict.
+
+    Attributes:
+        knows_right: Whether an answer is right or wrong; else one is better or worse than another.
+    """
 
     name: str
     metric: str
@@ -133,6 +137,7 @@ class TaskView:
     num_lost_to_examples_only: int
     prompts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    knows_right: bool = True
 
     @property
     def num_answered(self) -> int:
@@ -152,7 +157,9 @@ def _task(folder: RunFolder, name: str) -> TaskView:
     contenders = summary["contenders"]
     titles = {key: entry["title"] for key, entry in contenders.items()}
     scale = Scale.of(summary)
-    examples = list(_examples(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles, scale))
+    knows_right = scale.is_share and not summary.get("is_graded", False)
+    lines = folder.read_lines(f"evaluation/{name}/rows.jsonl")
+    examples = list(_examples(lines, titles, scale, knows_right=knows_right))
     return TaskView(
         name=summary["task"],
         metric=metric.replace("_", " "),
@@ -170,6 +177,7 @@ def _task(folder: RunFolder, name: str) -> TaskView:
         num_lost_to_examples_only=sum(bool(e.lost_to) and "base" not in e.lost_to for e in examples),
         prompts=tuple(_first_prompts(folder.read_lines(f"evaluation/{name}/rows.jsonl"), titles)),
         notes=tuple(str(note) for note in summary.get("notes", ())),
+        knows_right=knows_right,
     )
 
 
@@ -229,7 +237,9 @@ def _slices(summary: Mapping[str, Any], scale: Scale) -> Iterable[SliceView]:
         yield SliceView(slice_name, tuple(views))
 
 
-def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str], scale: Scale) -> Iterable[ExampleView]:
+def _examples(
+    lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str], scale: Scale, *, knows_right: bool
+) -> Iterable[ExampleView]:
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         by_id.setdefault(line["id"], []).append(line)
@@ -251,8 +261,8 @@ def _examples(lines: Iterable[Mapping[str, Any]], titles: Mapping[str, str], sca
                     contender=a["contender"],
                     title=sentence_case(titles[a["contender"]]),
                     text=_shown_answer(a),
-                    is_right=a["score"] >= 1 if scale.is_share else None,
-                    score="" if not scale.is_share or a["score"] in (0, 1) else percent(a["score"]),
+                    is_right=a["score"] >= 1 if knows_right else None,
+                    score="" if not scale.is_share or (knows_right and a["score"] in (0, 1)) else percent(a["score"]),
                     why=shortened(a["why"], 400),
                     was_cut=a["finish_reason"] == "length",
                 )
