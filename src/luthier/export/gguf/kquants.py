@@ -62,7 +62,8 @@ def _scaled_levels(blocks: Floats, most: int, *, first: float, num_steps: int) -
     """Header bytes [B, 16] (two fp16, 12 bytes of 6-bit scales and minima) and levels [B, 8, 32]."""
     x_BSN = blocks.reshape(-1, 8, 32)
     flat = x_BSN.reshape(-1, 32)
-    mean_square = np.sqrt((flat * flat).sum(axis=1, keepdims=True) / np.float32(32))
+    squares = np.ascontiguousarray((flat * flat).T).sum(axis=0)[:, None]
+    mean_square = np.sqrt(squares / np.float32(32))
     scales, minima = _fit_scale_and_minimum(flat, mean_square + np.abs(flat), most, first, num_steps)
     scales_BS, minima_BS = scales.reshape(-1, 8), minima.reshape(-1, 8)
     d, steps_BS = _six_bits(scales_BS)
@@ -97,26 +98,31 @@ def _pack_six_bits(scales_B8: Bytes, minima_B8: Bytes) -> Bytes:
 def _fit_scale_and_minimum(
     x_MN: Floats, weight_MN: Floats, most: int, first: float, num_steps: int
 ) -> tuple[Floats, Floats]:
-    """Scale and (negated) minimum of each sub-block with the least weighted squared error over a row of candidates."""
-    low = np.minimum(x_MN.min(axis=1), 0)
-    span = x_MN.max(axis=1) - low
-    is_flat = span == 0
-    safe_span = np.where(is_flat, np.float32(1), span)
-    sum_w, sum_x = weight_MN.sum(axis=1), (weight_MN * x_MN).sum(axis=1)
-    shifted_MN = x_MN - low[:, None]
+    """Scale and (negated) minimum of each sub-block with the least weighted squared error over a row of candidates.
 
-    def levels_at(numerator: float) -> Floats:
-        return np.clip(np.rint((np.float32(numerator) / safe_span)[:, None] * shifted_MN), 0, most)
+    A better candidate moves the minimum that the next ones are measured from. Numbers stand along the first axis here, so that
+    sums are made one after the other, as in the reference: in another order they round otherwise.
+    """
+    x, weight = np.ascontiguousarray(x_MN.T), np.ascontiguousarray(weight_MN.T)
+    minimum, high = np.minimum(x.min(axis=0), 0), x.max(axis=0)
+    is_flat = high == minimum
+    sum_w, sum_x = weight.sum(axis=0), (weight * x).sum(axis=0)
 
-    def error_of(scale: Floats, minimum: Floats, levels: Floats) -> Floats:
-        return (weight_MN * np.square(scale[:, None] * levels + minimum[:, None] - x_MN)).sum(axis=1)
+    def levels_at(numerator: Any) -> Floats:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            steps = np.rint(numerator / (high - minimum) * (x - minimum))
+        return np.clip(np.nan_to_num(steps, nan=0.0), 0, most)
 
-    scale, minimum = safe_span / np.float32(most), low.copy()
-    best = error_of(scale, minimum, levels_at(most))
+    def error_of(scale: Floats, offset: Floats, levels: Floats) -> Floats:
+        return (weight * np.square(scale * levels + offset - x)).sum(axis=0)
+
+    with np.errstate(divide="ignore"):
+        scale = 1 / (np.float32(most) / (high - minimum))
+    best = error_of(scale, minimum, levels_at(np.float32(most)))
     for step in range(num_steps + 1):
-        levels = levels_at(first + 0.1 * step + most)
-        weighted = weight_MN * levels
-        sum_l, sum_l2, sum_xl = weighted.sum(axis=1), (weighted * levels).sum(axis=1), (weighted * x_MN).sum(axis=1)
+        levels = levels_at(np.float32(first) + np.float32(0.1) * np.float32(step) + np.float32(most))
+        weighted = weight * levels
+        sum_l, sum_l2, sum_xl = weighted.sum(axis=0), (weighted * levels).sum(axis=0), (weighted * x).sum(axis=0)
         determinant = sum_w * sum_l2 - sum_l * sum_l
         usable = determinant > 0
         safe = np.where(usable, determinant, np.float32(1))
@@ -129,8 +135,7 @@ def _fit_scale_and_minimum(
         better = usable & (error < best)
         scale, minimum = np.where(better, own_scale, scale), np.where(better, own_minimum, minimum)
         best = np.where(better, error, best)
-    scale = np.where(is_flat, np.float32(0), scale)
-    return scale.astype(np.float32), -minimum.astype(np.float32)
+    return np.where(is_flat, np.float32(0), scale).astype(np.float32), -minimum.astype(np.float32)
 
 
 def _q6_k_blocks(blocks: Floats) -> Bytes:
@@ -159,28 +164,27 @@ def _q6_k_blocks(blocks: Floats) -> Bytes:
         steps_BS.astype(np.int8).view(np.uint8),
         d.view(np.uint8),
     ]
-    return np.concatenate(parts, axis=1)
+    return np.where(is_zero, np.uint8(0), np.concatenate(parts, axis=1))
 
 
 def _fit_scale(x_MN: Floats, most: int) -> Floats:
-    """The scale of each sub-block, signed, with the least squared error weighted by x²."""
-    at = np.abs(x_MN).argmax(axis=1)[:, None]
-    extreme = np.take_along_axis(x_MN, at, axis=1)
+    """The scale of each sub-block, signed, with the least squared error weighted by x²; sums as in the other search."""
+    x = np.ascontiguousarray(x_MN.T)
+    extreme = np.take_along_axis(x, np.abs(x).argmax(axis=0)[None], axis=0)[0]
     is_zero = np.abs(extreme) < _TINY
     safe = np.where(is_zero, np.float32(1), extreme)
-    weight_MN = x_MN * x_MN
+    weight = x * x
 
-    def sums(numerator: float) -> tuple[Floats, Floats]:
-        levels = np.clip(np.rint(np.float32(numerator) / safe * x_MN), -most, most - 1)
-        weighted = weight_MN * levels
-        return (weighted * x_MN).sum(axis=1), (weighted * levels).sum(axis=1)
+    def sums(numerator: Any) -> tuple[Floats, Floats]:
+        levels = np.clip(np.rint(numerator / safe * x), -most, most - 1)
+        return (weight * x * levels).sum(axis=0), (weight * levels * levels).sum(axis=0)
 
-    sum_xl, sum_l2 = sums(-most)
+    sum_xl, sum_l2 = sums(np.float32(-most))
     scale = np.where(sum_l2 > 0, sum_xl / np.where(sum_l2 > 0, sum_l2, np.float32(1)), np.float32(0))
     best = scale * sum_xl
     for step in (*range(-9, 0), *range(1, 10)):
-        sum_xl, sum_l2 = sums(-(most + 0.1 * step))
+        sum_xl, sum_l2 = sums(-(np.float32(most) + np.float32(0.1) * np.float32(step)))
         better = (sum_l2 > 0) & (sum_xl * sum_xl > best * sum_l2)
         own = sum_xl / np.where(sum_l2 > 0, sum_l2, np.float32(1))
         scale, best = np.where(better, own, scale), np.where(better, own * sum_xl, best)
-    return np.where(is_zero[:, 0], np.float32(0), scale).astype(np.float32)
+    return np.where(is_zero, np.float32(0), scale).astype(np.float32)
