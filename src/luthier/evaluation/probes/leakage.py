@@ -198,6 +198,9 @@ def _words(result: TaskResult, num_known: int) -> tuple[str, bool]:
     seen = f"leakage: {'; '.join(told)}."
     if not any(result["tuned"].scores):
         return f"{seen} None of what was trained on came out.", False
+    before = result["base"].scores if "base" in result else [0.0] * result.num_rows
+    if all(after <= known for after, known in zip(result["tuned"].scores, before, strict=True)):
+        return f"{seen} All of it is what the base model says too.", False
     return (
         f"{seen} Take such values out before training (luthier data redact), or train fewer epochs: what is learnt by heart "
         "can be asked for.",

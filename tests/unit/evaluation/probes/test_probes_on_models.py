@@ -95,6 +95,14 @@ def test_personal_data_learnt_by_heart_come_out(learnt):
     assert not any(value in stored for value in values), "what is written down holds no value"
 
 
+def test_what_the_base_model_says_too_was_not_learnt(learnt):
+    rows, _, tuned = learnt
+    found = Leakage().measure(rows, _contenders(tuned, tuned), Silent())
+    assert found.result["tuned"].mean.mean > 0.8
+    assert not found.is_alarming
+    assert "the base model says too" in found.sentence
+
+
 def test_a_model_that_never_saw_them_gives_nothing_away(learnt):
     rows, base, tuned = learnt
     unseen = RunRows(rows.held_out, rows.training, rows.template)
