@@ -83,6 +83,9 @@ def finish(
     summary = _stop_test(folder, inputs, built, base_answers, chosen.step, reporter)
     if terms := _held_out_terms(folder, chosen.step):
         summary["held_out"] = terms
+        if "reward_accuracy" in terms:
+            share = 100 * terms["reward_accuracy"]
+            reporter.say(f"On held-out rows the better answer has the higher reward in {share:.1f} % of the cases.")
     return Finished(target, "best" if best else "last", chosen.step, steps[-1] if steps else None, chosen.loss, summary)
 
 
