@@ -53,6 +53,25 @@ def with_same_adapter(model: PeftModel, others: PeftModel | None = None) -> Peft
 
 
 @pytest.mark.parametrize("base", ["nf4", "int8"])
+def test_an_evaluation_in_between_changes_no_gradient(folder: Path, base: str) -> None:
+    """bitsandbytes re-packs 4-bit weights for inference on CPUs with AVX-512 bf16; its packed product has no gradient."""
+    gradients = []
+    for evaluates in (False, True):
+        model = with_same_adapter(ours(folder, base)).train()
+        batch = collate(random_rows([7, 12]))
+        scorer = ScoringModel(model, "sdpa")
+        if evaluates:
+            with torch.no_grad():
+                scorer.eval()(batch, Want(logprob=True))
+            scorer.train()
+        scores = scorer(batch, Want(logprob=True))
+        (-(scores.logprob_S * batch.targets.weights_S).sum()).backward()
+        gradients.append({name: p.grad for name, p in trained_parameters(model).items()})
+    for name, gradient in gradients[0].items():
+        assert torch.equal(gradient, gradients[1][name]), name  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", ["nf4", "int8"])
 def test_packed_forward_and_gradients_equal_the_plain_stack(folder: Path, base: str) -> None:
     mine = with_same_adapter(ours(folder, base))
     plain = AutoModelForCausalLM.from_pretrained(
@@ -60,6 +79,7 @@ def test_packed_forward_and_gradients_equal_the_plain_stack(folder: Path, base: 
     )
     config = LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules="all-linear")
     theirs = with_same_adapter(get_peft_model(plain, config), mine)  # type: ignore[arg-type]
+    theirs.train()  # not to let bitsandbytes re-pack the weights for inference; there is no dropout
     rows = random_rows([7, 12, 5])
     total, _ = plain_sums(theirs, rows)
     total.backward()

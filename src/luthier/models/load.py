@@ -20,6 +20,7 @@ from transformers import (
 
 from luthier.errors import ModelError
 from luthier.models.builtin import BUILTIN, cached, fetch
+from luthier.models.quantize import keep_gradients
 from luthier.models.quiet import quiet_libraries
 from luthier.plan.catalogue import find_in_catalogue
 from luthier.reporter import Reporter
@@ -168,4 +169,7 @@ def load_causal_lm(
             "they would be random. The download or the folder is incomplete."
         )
     model.requires_grad_(False)
-    return model.eval() if quantised else model.to(device).eval()
+    if quantised:
+        keep_gradients(model)
+        return model.eval()
+    return model.to(device).eval()

@@ -62,6 +62,18 @@ def quantization(base: Storage, compute: torch.dtype, *, double: bool, device: t
     )
 
 
+def keep_gradients(model: nn.Module) -> None:
+    """Keep bitsandbytes from re-packing 4-bit weights for CPU inference at the first evaluation.
+
+    The packed product has no gradient for its input, and stays when training goes on (0.50): everything below the layer would
+    silently learn nothing through it. To be called once, right after loading.
+    """
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            layer: Any = module
+            layer.support_avx512bf16_for_cpu = False
+
+
 def is_quantised(model: nn.Module) -> bool:
     """Whether any linear layer stores its weight in 4 or 8 bits."""
     return any(type(module).__name__ in ("Linear4bit", "Linear8bitLt") for module in model.modules())
