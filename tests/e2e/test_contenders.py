@@ -240,3 +240,17 @@ def test_a_task_without_worked_examples_says_what_is_missing(world: World, capsy
     told = capsys.readouterr().err
     assert "bits has no worked examples" in told
     assert "words has no worked examples" not in told
+
+
+def test_what_a_run_kept_back_is_a_task(world: World) -> None:
+    from luthier.workflows.load_run import open_run
+    from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
+
+    (result,) = evaluate(world.second, tasks=["heldout"]).tasks
+    kept: Any = read_held_out_rows(*open_run(world.second))
+    assert result.num_rows == len(kept) > 0
+    asked = {answer.row.question: answer.row.reference for answer in result["tuned"].answers}
+    assert asked == {row.messages[0].content: row.messages[-1].content for row in kept}
+    training: Any = read_training_rows(*open_run(world.second))
+    learnt = {row.messages[0].content for row in training}
+    assert not learnt & asked.keys()

@@ -31,8 +31,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             "--task",
-            help="general (what may have been forgotten), safety (refusals, memorisation, leakage), another built-in task, a "
-            "task file, or a known data set as NAME:FILE (gsm8k, mbpp, banking77, wikisql, mt_bench); repeat for several. "
+            help="general (what may have been forgotten), safety (refusals, memorisation, leakage), heldout (rows that the "
+            "run kept back), another built-in task, a task file, or a known data set as NAME:FILE (gsm8k, mbpp, banking77, "
+            "wikisql, mt_bench); repeat for several. "
             "Without: those of the recipe, or general.",
         ),
     ] = None,

@@ -31,6 +31,8 @@ from luthier.evaluation.run_task import run_task
 from luthier.evaluation.statistics.power import USUAL_DISCORDANCE, detectable_difference
 from luthier.evaluation.suite.general import PARTS
 from luthier.evaluation.tasks.file_task import FileTask, load_layout, load_task_file
+from luthier.evaluation.tasks.held_out import NAME as HELD_OUT
+from luthier.evaluation.tasks.held_out import HeldOut
 from luthier.evaluation.tasks.layouts import LAYOUTS
 from luthier.generate.journal import Journal
 from luthier.pages.report import write_report
@@ -131,7 +133,8 @@ def evaluate(
 
     Args:
         run: Path of a finished run.
-        tasks: Built-in names, paths of task files, or layout:file; none: those of the run's recipe, or the general suite.
+        tasks: Built-in names, heldout (rows that the run kept back), paths of task files, or layout:file; none: those of
+            the run's recipe, or the general suite.
         requirements: Gates such as "sql.accuracy >= base + 0.2"; see `evaluation.requirement`.
         others: Further contenders: runs, checkpoints, files, models, endpoints; see `workflows.find_rival`.
         terms: How endpoints are asked.
@@ -147,8 +150,10 @@ def evaluate(
     began = time.perf_counter()
     reporter = reporter or Silent()
     gates = [parse_requirement(text) for text in requirements]
-    chosen = find_tasks(tasks)
+    chosen = find_tasks([name for name in tasks if name != HELD_OUT])
     folder, recipe = open_run(run)
+    if HELD_OUT in tasks:
+        chosen.append(HeldOut(read_held_out_rows(folder, recipe), recipe.evaluate.max_new_tokens))
     chosen = chosen or find_tasks(tasks_unnamed(recipe))
     for gate in gates:
         gate.check_names(chosen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from luthier.errors import InputError, RunError
 from luthier.evaluation.contenders import ContenderName
 from luthier.evaluation.recorded import RecordedTask, read_recorded, recorded_tasks, with_tuned_of
+from luthier.evaluation.tasks.held_out import NAME as HELD_OUT
 from luthier.reporter import Reporter
 from luthier.runs.find import find_run
 from luthier.runs.folder import RunFolder
@@ -17,7 +18,7 @@ def recorded_answers(folder: RunFolder, task: str, reporter: Reporter) -> Record
     Raises:
         InputError: There is no such task.
     """
-    name = task if task in recorded_tasks(folder) else find_task(task).name
+    name = task if task == HELD_OUT or task in recorded_tasks(folder) else find_task(task).name
     if name not in recorded_tasks(folder):
         reporter.say(f"{folder.name} has no answers to {name} yet; it is evaluated first.")
         evaluate(folder.path, tasks=[task], reporter=reporter)
