@@ -17,7 +17,7 @@ def model_card(
     """Markdown with the hub's front matter."""
     facts = subject.card
     parts = [
-        _front_matter(subject, facts),
+        _front_matter(facts),
         f"# {subject.name}",
         f"{facts['summary']} This folder: {plan.format}" + ("." if plan.type == "own" else f", {plan.type}."),
         "## Use it",
@@ -38,12 +38,13 @@ def model_card(
     return "\n\n".join(parts) + "\n"
 
 
-def _front_matter(subject: Subject, facts: Mapping[str, Any]) -> str:
+def _front_matter(facts: Mapping[str, Any]) -> str:
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
     if facts.get("licence"):
         lines.append(f"license: {str(facts['licence']).lower()}")
-    lines += [f"base_model: {json.dumps(subject.base.name)}", "tags: [luthier]", "---"]
-    return "\n".join(lines)
+    if facts.get("base_hub"):
+        lines.append(f"base_model: {json.dumps(facts['base_hub'])}")
+    return "\n".join([*lines, "tags: [luthier]", "---"])
 
 
 def _contract_words(subject: Subject) -> str:

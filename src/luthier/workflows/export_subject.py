@@ -16,24 +16,23 @@ from luthier.errors import DataError, InputError, ModelError, RunError
 from luthier.export.agreement import MOST_TOKENS, ProbeRow
 from luthier.export.changes import StoredInNf4
 from luthier.export.combine import Combination
-from luthier.export.merge import network_names, plan_merge
+from luthier.export.merge import NetworkNames, network_names, plan_merge
 from luthier.export.peft_folder import PeftFolder
 from luthier.export.peft_merge import read_adapter
 from luthier.export.qlora import on_stored_base
 from luthier.export.subject import Subject
 from luthier.export.weight_files import DTYPES, WeightFiles
-from luthier.models.builtin import BUILTIN
 from luthier.models.contract import InferenceContract
 from luthier.models.load import ModelSource, find_model, load_config, load_tokenizer
 from luthier.models.placement import DTYPES as COMPUTE_DTYPES
 from luthier.models.placement import place
 from luthier.models.quantize import quantization
-from luthier.plan.catalogue import find_in_catalogue
 from luthier.plan.locate import cached_snapshot
 from luthier.reporter import Reporter
 from luthier.runs.folder import RunFolder
 from luthier.runs.manifest import Manifest
 from luthier.types import Conversation, Document
+from luthier.workflows.export_card import card_facts
 from luthier.workflows.load_run import open_run
 from luthier.workflows.training_rows import read_held_out_rows, read_training_rows
 
@@ -74,10 +73,7 @@ def open_subject(
         InputError: Other runs are of another base, or have no adapter.
         ModelError: Base or adapter cannot be read, or do not fit.
     """
-    if dtype is not None and dtype not in COMPUTE_DTYPES:
-        raise InputError(
-            f"There is no number format '{dtype}' for merged weights. There are: {', '.join(COMPUTE_DTYPES)}."
-        )
+    wanted = _dtype(dtype)
     folder, recipe = open_run(run)
     manifest = Manifest.load(folder)
     result = _result(folder, recipe, manifest)
@@ -94,32 +90,27 @@ def open_subject(
     adapters = tuple(read_adapter(each, base, weights, tokenizer) for each in folders)
     how = combination if len(adapters) > 1 else None
     config = load_config(source)
-    wanted = None if dtype is None else COMPUTE_DTYPES[dtype]
     names = network_names(config)
-    put_in = adapters
-    if onto_nf4:
-        stored_as = StoredInNf4(_compute(recipe), recipe.precision.double_quantization)
-        put_in = tuple(on_stored_base(adapter, names.linear, stored_as) for adapter in adapters)
+    put_in = _on_nf4(adapters, names, recipe) if onto_nf4 else adapters
     plan = plan_merge(weights, names, put_in, num_tokens=len(tokenizer), combination=how, dtype=wanted)
     stored = wanted or _stored_dtype(weights)
-    card = _card_facts(folder, manifest, recipe, base, adapters, how)
-    subject = Subject(
-        folder.name,
-        folder.path,
-        base,
-        result,
-        config,
-        weights,
-        adapters,
-        plan,
-        stored,
-        tokenizer,
-        template,
-        contract,
-        card,
-        _quantization(recipe),
-    )
-    return subject, recipe
+    card = card_facts(folder, manifest, recipe, base, adapters, how)
+    files = (base, result, config, weights, adapters, plan, stored)
+    asked = (tokenizer, template, contract, card, _quantization(recipe))
+    return Subject(folder.name, folder.path, *files, *asked), recipe
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    if name is not None and name not in COMPUTE_DTYPES:
+        raise InputError(
+            f"There is no number format '{name}' for merged weights. There are: {', '.join(COMPUTE_DTYPES)}."
+        )
+    return None if name is None else COMPUTE_DTYPES[name]
+
+
+def _on_nf4(adapters: Sequence[PeftFolder], names: NetworkNames, recipe: Recipe) -> tuple[PeftFolder, ...]:
+    stored = StoredInNf4(_compute(recipe), recipe.precision.double_quantization)
+    return tuple(on_stored_base(adapter, names.linear, stored) for adapter in adapters)
 
 
 def was_nf4(recipe: Recipe) -> bool:
@@ -193,81 +184,6 @@ def _other_adapters(
             raise InputError(f"{other_folder.name} was trained with another tokenizer than {folder.name}.")
         found.append(result)
     return found
-
-
-def _card_facts(
-    folder: RunFolder,
-    manifest: Manifest,
-    recipe: Recipe,
-    base: ModelSource,
-    adapters: Sequence[PeftFolder],
-    combination: Combination | None,
-) -> dict[str, Any]:
-    licence = _licence(base.name)
-    kinds = " + ".join(adapter.kind for adapter in adapters) or "all parameters"
-    summary = f"{base.name}, tuned by the run {folder.name} ({manifest.method}, {kinds})."
-    if combination is not None:
-        summary += f" Adapters of {len(adapters)} runs, combined: {combination.describe()}."
-    losses = [
-        f"{words} {value:.4f}"
-        for key, words in (("train_loss", "training loss"), ("validation_loss", "validation loss"))
-        if isinstance(value := manifest.summary.get(key), int | float)
-    ]
-    verdict = manifest.verdict or manifest.status
-    limits = [*base.notes, *manifest.summary.get("notes", [])]
-    limits.append("It was tested on this run's data and tasks alone; what it does elsewhere was not measured.")
-    if verdict != "verified":
-        failed = [check.name for check in folder.checks() if not check.passed]
-        limits.append(f"The run is not verified; failed checks: {', '.join(failed) or 'none recorded'}.")
-    if recipe.precision.base == "int8":
-        limits.append("It was trained beside a base in int8; here the adapter stands on the base's own weights.")
-    return {
-        "summary": summary,
-        "data": _data_words(folder),
-        "training": f"{manifest.step} steps; result of step {manifest.result_step}; "
-        + ", ".join(losses or ["no losses"])
-        + f"; verdict: {verdict}. Luthier {manifest.luthier_version}. The recipe:\n\n```yaml\n{_recipe_text(folder)}\n```",
-        "evaluation": _evaluation_words(manifest),
-        "limits": list(dict.fromkeys(limits)),
-        "licence": licence,
-        "licence_words": f"The base model's licence: {licence}. It holds for what was made of it; read it before you share this."
-        if licence
-        else f"The licence of {base.name} is not known here: it holds for this model too, so read it before you share this.",
-    }
-
-
-def _licence(name: str) -> str | None:
-    if name.lower() in BUILTIN:
-        return BUILTIN[name.lower()].licence
-    row = find_in_catalogue(name)
-    return None if row is None else row.licence
-
-
-def _recipe_text(folder: RunFolder) -> str:
-    given = folder / "recipe.yaml"
-    path = given if given.is_file() else folder / "recipe.resolved.yaml"
-    return path.read_text(encoding="utf-8").rstrip()
-
-
-def _data_words(folder: RunFolder) -> str:
-    report = folder.read_json("data.json") or {}
-    files = [
-        f"- `{Path(file['path']).name}`: {file['num_rows']} rows, sha256 `{str(file['sha256'])[:16]}`"
-        for file in (*report.get("files", []), *report.get("validation_files", []))
-    ]
-    side = report.get("train", {})
-    total = f"{side.get('num_rows', '?')} rows were learnt from, {side.get('num_supervised_tokens', '?')} tokens of answers."
-    return "\n".join([*files, "", total])
-
-
-def _evaluation_words(manifest: Manifest) -> str:
-    known = {"train_loss", "validation_loss", "notes", "compute", "device", "trained_parameters"}
-    lines: list[str] = []
-    for key, value in manifest.summary.items():
-        if key not in known and isinstance(value, dict):
-            figures = {k: v for k, v in value.items() if isinstance(v, int | float)}
-            lines.append(f"- {key.replace('_', ' ')}: " + ", ".join(f"{k} {v:.4g}" for k, v in figures.items()))
-    return "\n".join(lines)
 
 
 def read_probes(
