@@ -33,7 +33,7 @@ class EvaluateSection(Section):
     """What the best checkpoint and patience go by: loss, or TASK.METRIC of a task in `during`."""
 
     stop_when_forgotten: bool = False
-    """Stop at the first validation that shows a loss beyond `forgetting_tolerance`; `during` must hold general, or parts of it."""
+    """Stop at the first validation that shows a loss beyond `forgetting_tolerance`; `during` must hold general or parts of it."""
 
     stop_test_rows: int = Field(default=16, ge=0)
     """Validation prompts that base and tuned model answer, to see whether the tuned one stops by itself; 0: skip."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from luthier.config.evaluate import EvaluateSection
 from luthier.errors import InputError
 from luthier.reporter import Silent
 from luthier.runs.folder import RunFolder
@@ -34,7 +35,7 @@ class _Loaded(SimpleNamespace):
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = RunFolder.create(tmp_path / "run")
-    recipe = SimpleNamespace(evaluate=SimpleNamespace(tasks=("numbers",)))
+    recipe = SimpleNamespace(evaluate=EvaluateSection(tasks=("numbers",)))
     learnt = [Conversation((Message("user", "q3"), Message("assistant", "a3")), source=Source("train.jsonl", 1))]
 
     def load_run(path: Path, reporter: Any) -> _Loaded:
@@ -83,11 +84,13 @@ def test_unknown_tasks_are_refused_before_anything_is_loaded(tmp_path: Path) -> 
         evaluate(tmp_path / "there is no run here", tasks=["nonsense"])
 
 
-def test_no_task_anywhere_is_explained(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = SimpleNamespace(evaluate=SimpleNamespace(tasks=()))
+def test_no_task_anywhere_means_the_general_suite(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = SimpleNamespace(evaluate=EvaluateSection())
     monkeypatch.setattr(workflow, "open_run", lambda path: (RunFolder(path), recipe))
-    with pytest.raises(InputError, match="say what to measure: --task"):
-        evaluate(run)
+    with pytest.raises(
+        InputError, match="only: general-text, general-knowledge, general-arithmetic, general-instructions"
+    ):
+        evaluate(run, requirements=["numbers.accuracy > 0"])
 
 
 class _Said(Silent):
