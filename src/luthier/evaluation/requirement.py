@@ -3,7 +3,7 @@
     requirement   side (>= | > | <= | <) side
     side          item, or items with + and − between them (a minus has a space before it: names may hold dashes)
     item          a number (0.2, 20%) · a name · lower(…) · upper(…)
-    name          task.metric: the tuned model's · base, fewshot: the same metric of these contenders
+    name          task.metric: the tuned model's · base, fewshot, or another contender: the same metric of it
     lower(…)      lower end of the 95 % interval of a name, or of a paired difference: lower(sql.accuracy - base) >= 0.1
 
 Every requirement names one task.metric. `score` is any task's metric, `accuracy` too where it is a share of right answers.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn
 
@@ -121,9 +121,11 @@ class Requirement:
         """Whether it is met by the results of its task.
 
         Raises:
-            InputError: An interval is asked of a figure that has none.
+            InputError: An interval is asked of a figure that has none, or a contender has no result.
         """
         result = results[self.task]
+        if absent := sorted(name for name in self.contenders if name not in result):
+            raise InputError(f'--require "{self.text}": {", ".join(absent)} gave no answers to {self.task}.')
         left, right = (sum(t.sign * self._value(t, result) for t in side) for side in (self.left, self.right))
         return Verdict(self.text, left, right, _COMPARE[self.compare](left, right))
 
@@ -171,13 +173,17 @@ def _interval(
     return found.mean if minus is None else result.comparison(contender, minus).difference
 
 
-def parse_requirement(text: str) -> Requirement:
+def parse_requirement(text: str, others: Collection[ContenderName] = ()) -> Requirement:
     """Read one.
+
+    Args:
+        text: As it was typed.
+        others: Further contenders that may be named.
 
     Raises:
         InputError: It is no requirement; says what was expected where.
     """
-    parser = _Parser(text)
+    parser = _Parser(text, others)
     left = tuple(parser.side())
     compare = parser.take("a comparison (>=, >, <=, <)", *_COMPARE)
     right = tuple(parser.side())
@@ -192,8 +198,8 @@ def parse_requirement(text: str) -> Requirement:
 class _Parser:
     """Reads tokens from left to right; `figures` collects what is named as task.metric."""
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+    def __init__(self, text: str, others: Collection[ContenderName]) -> None:
+        self._text, self._others = text, others
         self._tokens = list(self._split(text))
         self._at = 0
         self.figures: set[str] = set()
@@ -268,7 +274,10 @@ class _Parser:
         self._at += 1
         if token in _CONTENDERS:
             return _CONTENDERS[token]
+        if token in self._others:
+            return token
         if "." not in token.strip("."):
-            self._fail(f"'{token}' is neither task.metric nor one of base, fewshot, tuned")
+            known = ", ".join(["base, fewshot, tuned", *self._others])
+            self._fail(f"'{token}' is neither task.metric nor one of {known}")
         self.figures.add(token)
         return "tuned"

@@ -149,7 +149,8 @@ def evaluate(
     """
     began = time.perf_counter()
     reporter = reporter or Silent()
-    gates = [parse_requirement(text) for text in requirements]
+    rivals, terms = find_rivals(others), terms or EndpointTerms()
+    gates = [parse_requirement(text, [rival.name for rival in rivals]) for text in requirements]
     chosen = find_tasks([name for name in tasks if name != HELD_OUT])
     folder, recipe = open_run(run)
     if HELD_OUT in tasks:
@@ -157,7 +158,6 @@ def evaluate(
     chosen = chosen or find_tasks(tasks_unnamed(recipe))
     for gate in gates:
         gate.check_names(chosen)
-    rivals, terms = find_rivals(others), terms or EndpointTerms()
     (folder / CACHE_FILE).parent.mkdir(parents=True, exist_ok=True)
     caches = Caches(
         AnswerCache(folder / CACHE_FILE, fresh=fresh),

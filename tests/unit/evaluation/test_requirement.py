@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -111,3 +112,16 @@ def test_names_are_checked_before_the_run() -> None:
 def test_a_figure_over_all_rows_has_no_interval() -> None:
     with pytest.raises(InputError, match="macro_f1 is worked out over all rows and has no interval"):
         parse_requirement("lower(my-sql.macro_f1) > 0.1").judge({"my-sql": RESULT})
+
+
+def test_other_contenders_may_be_named() -> None:
+    rival = _contender("gpt-4.1", [1.0] * 36 + [0.0] * 4, 0.5, {})
+    result = replace(RESULT, contenders=(*RESULT.contenders, rival))
+    requirement = parse_requirement("my-sql.accuracy >= gpt-4.1 - 0.1", ["gpt-4.1"])
+    assert requirement.contenders == {"tuned", "gpt-4.1"}
+    verdict = requirement.judge({"my-sql": result})
+    assert (verdict.left, verdict.right, verdict.met) == (0.75, 0.8, False)
+    with pytest.raises(InputError, match=r"gpt-4\.1 gave no answers to my-sql"):
+        requirement.judge({"my-sql": RESULT})
+    with pytest.raises(InputError, match="must name one task"):
+        parse_requirement("my-sql.accuracy >= gpt-4.1")
