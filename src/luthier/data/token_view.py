@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from luthier.data.answers import separate
+from luthier.data.example import Example, Part
 from luthier.data.tokenize import TokenizedSet
 from luthier.data.tokenizer_check import decode_text
 
@@ -31,6 +33,7 @@ class TokenRow:
         pieces: Text of each. Characters made of several tokens stand with the last of these; the others are empty.
         trained: Whether each is learnt.
         gap_before: Place of the shown token before which `num_tokens - len(ids)` are left out; 0 where all are shown.
+        part: Which of several answers of its row it ends with; empty where there is one.
     """
 
     source: str
@@ -40,6 +43,7 @@ class TokenRow:
     pieces: tuple[str, ...]
     trained: tuple[bool, ...]
     gap_before: int
+    part: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in token_view.json."""
@@ -47,15 +51,27 @@ class TokenRow:
 
 
 def view_rows(tokens: TokenizedSet, tokenizer: PreTrainedTokenizerBase, most: int) -> list[tuple[int, TokenRow]]:
-    """Examples from the shortest to the longest, evenly spread over the lengths; each with the number of its row."""
+    """Examples from the shortest to the longest, evenly spread over the lengths; each with the number of its row.
+
+    Of a row with several answers, each answer behind the prompt; not those that are scored only.
+    """
     order = np.argsort(tokens.lengths, kind="stable")
     places = np.unique(np.linspace(0, len(order) - 1, min(most, len(order))).round().astype(int)) if len(order) else []
-    return [(int(tokens.rows[order[place]]), view_row(tokens, int(order[place]), tokenizer)) for place in places]
+    views: list[tuple[int, TokenRow]] = []
+    for index in (int(order[place]) for place in places):
+        branches = separate(tokens[index])
+        shown = [branch for branch in branches if branch.segments[0].part != Part.MISMATCHED]
+        views += [(int(tokens.rows[index]), _view(branch, tokenizer)) for branch in shown]
+    return views
 
 
 def view_row(tokens: TokenizedSet, index: int, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
     """One example of a set."""
-    segments = tokens[index].segments
+    return _view(tokens[index], tokenizer)
+
+
+def _view(example: Example, tokenizer: PreTrainedTokenizerBase) -> TokenRow:
+    segments = example.segments
     ids = np.concatenate([segment.ids for segment in segments]).tolist()
     trained = np.concatenate([segment.weights > 0 for segment in segments]).tolist()
     parts = [(0, len(ids))]
@@ -69,6 +85,7 @@ def view_row(tokens: TokenizedSet, index: int, tokenizer: PreTrainedTokenizerBas
         pieces=tuple(p for start, end in parts for p in text_pieces(ids[start:end], tokenizer)),
         trained=tuple(t for start, end in parts for t in trained[start:end]),
         gap_before=parts[0][1] if len(parts) > 1 else 0,
+        part="" if segments[-1].part == Part.TEXT else segments[-1].part.name.lower(),
     )
 
 

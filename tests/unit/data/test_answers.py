@@ -13,6 +13,7 @@ from luthier.data.collate import collate
 from luthier.data.example import Example, Part
 from luthier.data.prepare import prepare
 from luthier.data.split import split
+from luthier.data.token_view import view_rows
 from luthier.data.tokenize import Overlong, TokenizedSet
 from luthier.errors import DataError
 from luthier.reporter import Silent
@@ -149,6 +150,17 @@ def test_imitated_is_the_chosen_answer_after_a_prompt_that_is_not_learnt() -> No
     spoken = imitated(item)
     assert [m.content for m in spoken.messages] == ["a", "b", "c", "good"]
     assert [m.is_trained for m in spoken.messages] == [False, False, False, True]
+
+
+def test_each_answer_of_a_row_is_shown_behind_its_prompt() -> None:
+    tokenizer = FakeTemplate(words=tuple(chr(i) for i in range(300))).tokenizer
+    pairs = view_rows(tokenized(pair("hi", "good", "bad")).tokens, tokenizer, 5)
+    assert [(row, shown.part, shown.num_tokens, shown.num_trained) for row, shown in pairs] == [
+        (0, "chosen", 10, 5),
+        (0, "rejected", 9, 4),
+    ]
+    answers = view_rows(tokenized(labelled("a", "one", True), labelled("b", "two", False)).tokens, tokenizer, 5)
+    assert [shown.part for _, shown in answers] == ["good", "bad"]
 
 
 def test_files_of_pairs_are_prepared_cached_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

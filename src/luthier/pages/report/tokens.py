@@ -46,7 +46,8 @@ def read_tokens(folder: RunFolder) -> list[TokenRowView] | None:
 def token_row_view(record: Mapping[str, Any]) -> TokenRowView:
     """A row as `data.token_view` describes it, laid out for the macro `token_row`."""
     num_tokens, num_trained = record["num_tokens"], record["num_trained"]
-    where = f"{record['source']}: " if record["source"] else ""
+    part = f" ({record['part']})" if record.get("part") else ""  # runs of before there were any have none
+    where = f"{record['source']}{part}: " if record["source"] else ""
     title = f"{where}{number(num_tokens)} tokens, {number(num_trained)} learnt ({percent(num_trained / num_tokens)})"
     return TokenRowView(title, tuple(_runs(record, num_tokens - len(record["ids"]))))
 
