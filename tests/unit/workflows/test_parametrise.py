@@ -15,6 +15,7 @@ from luthier.config.load import load_recipe
 from luthier.errors import InputError, ResourceError
 from luthier.workflows.load_run import load_run
 from luthier.workflows.train import TrainResult, train
+from luthier.workflows.verify_resume import verify_resume
 from tests.tiny import save_tiny_model, write_chat_rows
 
 pytestmark = pytest.mark.usefixtures("own_cache")
@@ -123,6 +124,21 @@ def test_full_in_bf16_without_masters(place: Path) -> None:
         run(place, "full", {"kind": "none"}, precision={"masters": "none"})
     with pytest.raises(ResourceError, match="pages move between a CUDA card and the host"):
         run(place, "full", {"kind": "none"}, train={"optimizer": "paged-adamw-8bit"})
+
+
+@pytest.mark.slow
+def test_qlora_resumes_bit_for_bit(place: Path) -> None:
+    """On CPUs with AVX-512 bf16 this needs that no evaluation changes how the frozen weights are stored."""
+    recipe = {
+        "model": {"name": str(place / "model")},
+        "data": {"train": str(place / "rows.jsonl")},
+        "run": {"name": "verified", "folder": str(place / "runs")},
+        "adapter": {"rank": 4, "loraplus_ratio": 8},
+        "precision": {"base": "nf4", "compute": "bf16"},
+        "train": {"optimizer": "adamw-8bit", "neftune_alpha": 5, "batch_size": 8, "device": "cpu", "num_threads": 1},
+    }
+    result = verify_resume(load_recipe(recipe))
+    assert result.passed, result.checks
 
 
 def test_a_text_that_is_not_one_token(place: Path) -> None:
