@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 
 from luthier.accel.attention import Route, base_model, use_route
 from luthier.accel.head import HeadShape, score_hidden
+from luthier.accel.scored_rows import Selection
 from luthier.data.batch import Batch
 from luthier.errors import ModelError
 from luthier.objectives.base import Scores, Want
@@ -70,12 +71,14 @@ class ScoringModel(nn.Module):
 
     def forward(self, batch: Batch, want: Want) -> Scores:
         """One pass over the batch; see `objectives.base.Scorer`."""
+        selection = Selection(batch.targets.positions_S)
         hidden_TH = self.causal_lm.base_model(
             input_ids=batch.input_ids_T[None],
             position_ids=batch.position_ids_T[None],
             use_cache=False,
             segments=batch.segments,
+            selection=selection,
         ).last_hidden_state[0]
         head = self.head()
-        hidden_SH = hidden_TH[batch.targets.positions_S]
+        hidden_SH = hidden_TH if selection.is_done else hidden_TH[selection.rows_S]
         return score_hidden(hidden_SH, head.weight_VH, head.bias_V, batch.targets.ids_S, want, self.shape)

@@ -64,7 +64,7 @@ class TrainSection(Section):
     """Compute activations again in the backward pass: less memory, up to a third more compute. auto: only in as many layers, and
     only their MLPs where that is enough, as the memory plan asks for; true: in all layers; false: never."""
 
-    speedups: tuple[Literal["lora-linear", "rms-norm", "swiglu"], ...] | Literal["auto"] = "auto"
+    speedups: tuple[Literal["lora-linear", "rms-norm", "swiglu", "scored-rows"], ...] | Literal["auto"] = "auto"
     """Faster equals of parts of the model: auto puts in all that apply; a list is taken at its word; [] leaves all out."""
 
     evaluate_every: int | None = Field(default=None, ge=1)

@@ -14,7 +14,7 @@ Compute = Literal["bf16", "fp16", "fp32"]
 Attention = Literal["fused", "eager"]
 Optimizer = Literal["adamw", "adamw-8bit", "paged-adamw-8bit"]
 
-BUDGET_TOKENS = {"cpu": 3072, "mps": 2048, "cuda": 8192}
+BUDGET_TOKENS = {"cpu": 4096, "mps": 2048, "cuda": 8192}
 """Micro-batch size where a recipe leaves it open: enough to keep the device's units busy, small enough for its memory."""
 
 

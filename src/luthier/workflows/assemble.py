@@ -21,6 +21,7 @@ from luthier.accel.cpu_allocator import keep_freed_memory
 from luthier.accel.lora_linear import FusedLoraLinear
 from luthier.accel.registry import AppliedPatches, Patch
 from luthier.accel.rms_norm import FusedRmsNorm
+from luthier.accel.scored_rows import ScoredRows
 from luthier.accel.scorer import ScoringModel
 from luthier.accel.swiglu import FusedSwiglu
 from luthier.config import Recipe
@@ -55,7 +56,12 @@ from luthier.workflows.build_optimizer import build_optimizer, refuse_optimizer
 from luthier.workflows.parametrise import load_base, parametrise, token_ids
 from luthier.workflows.reference_logprobs import Beginning, Sides, require_live_reference, with_reference
 
-SPEEDUPS: dict[str, Patch] = {"lora-linear": FusedLoraLinear(), "rms-norm": FusedRmsNorm(), "swiglu": FusedSwiglu()}
+SPEEDUPS: dict[str, Patch] = {
+    "lora-linear": FusedLoraLinear(),
+    "rms-norm": FusedRmsNorm(),
+    "swiglu": FusedSwiglu(),
+    "scored-rows": ScoredRows(),
+}
 """By the name that `train.speedups` uses, in the order of application."""
 
 LEAST_EVALUATIONS = 5

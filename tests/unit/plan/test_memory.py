@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from luthier.accel.checkpointing import decoder_layers
 from luthier.accel.scorer import ScoringModel
 from luthier.data.collate import collate
 from luthier.models.adapters import add_lora, train_all, trained_parameters
@@ -43,7 +44,9 @@ def saved_by_autograd(family: str, kind: str) -> tuple[float, Shape, int, int]:
         )
     else:
         model = train_all(model, torch.bfloat16)
-    apply_speedups(model, "auto")
+    patches, _ = apply_speedups(model, "auto")
+    if "scored-rows" in patches:  # the plan counts the last layer like the others: at most one MLP too much
+        del decoder_layers(model)[-1].forward
     scoring = ScoringModel(model, "sdpa").train()
     batch = collate(random_rows([47, 29]))
     per_token = {batch.num_tokens, batch.num_targets, *batch.segments.lengths}  # else a weight or made of weights
