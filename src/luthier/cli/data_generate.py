@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,8 @@ from typing import Annotated
 import typer
 
 from luthier.cli.columns import Columns, read_columns
-from luthier.cli.dispatch import Outcome, Wish
+from luthier.cli.confirm import confirm_asking
+from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
 from luthier.cli.show_data_generate import estimate_lines, show_estimate, show_generated, show_table
 from luthier.errors import InputError
@@ -141,7 +141,7 @@ def generate(
         for line in estimate_lines(plan.estimate):
             reporter.say(line)
     if endpoint is not None and not yes:
-        _confirm(context.obj)
+        confirm_asking(context.obj, ", or --estimate")
     with terminal_reporter() as reporter:
         result = data_generate(plan, reporter=reporter)
     return Outcome(result.to_json(), lambda console: show_generated(console, result))
@@ -172,11 +172,3 @@ def _from_table(
     with terminal_reporter() as reporter:
         result = data_generate_table(files, out, template, limit=limit, reporter=reporter)
     return Outcome(result.to_json(), lambda console: show_table(console, result))
-
-
-def _confirm(wish: Wish | None) -> None:
-    is_asked = sys.stdin.isatty() and sys.stderr.isatty() and not (wish and wish.wants_json)
-    if not is_asked:
-        raise InputError("Nothing was asked yet: add --yes to ask the endpoint without a question here, or --estimate.")
-    if not typer.confirm("Ask the endpoint?", err=True):
-        raise InputError("Nothing was asked.")
