@@ -92,6 +92,11 @@ class HttpServer(uvicorn.Server):
             )
         )
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return self._listener.getsockname()[1]
+
     def run_until_told(self) -> None:
         """Serve; returns after SIGTERM or SIGINT, or when `should_exit` was set, and what was running has ended."""
         asyncio.run(self.serve([self._listener]))
