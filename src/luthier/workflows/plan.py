@@ -23,7 +23,7 @@ from luthier.plan.cost import Cost, Offer, cost_of, load_offers, merge_offers, r
 from luthier.plan.engine import EngineProfile, ours_on
 from luthier.plan.fit import Fit, fit_all
 from luthier.plan.hardware import Hardware, find_hardware
-from luthier.plan.job import BUDGET_TOKENS, Compute, Job, Objective, ParametersKind
+from luthier.plan.job import BUDGET_TOKENS, Compute, Job, Objective, Optimizer, ParametersKind
 from luthier.plan.locate import FoundModel, locate
 from luthier.plan.memory import MOMENTS, MemoryPlan, plan_memory
 from luthier.plan.policy import CheckpointPolicy
@@ -51,6 +51,7 @@ class PlanRequest:
     batch_rows: int = DEFAULT_BATCH_ROWS
     rank: int = 16
     targets: tuple[str, ...] | str = "all-linear"
+    optimizer: Optimizer = "adamw"
     compute: Compute | None = None
     attention: str = "auto"
     checkpointing: bool | Literal["auto"] = "auto"
@@ -164,6 +165,7 @@ def request_from_recipe(loaded: LoadedRecipe, **options: Any) -> PlanRequest:
         batch_rows=recipe.train.batch_size,
         rank=lora.rank if lora else 16,
         targets=lora.target_modules if lora else "all-linear",
+        optimizer=recipe.train.optimizer,
         compute=None if recipe.precision.compute == "auto" else recipe.precision.compute,
         attention=recipe.model.attention,
         checkpointing=recipe.train.gradient_checkpointing,
@@ -283,6 +285,7 @@ def build_job(
         mean_length=mean,
         rank=request.rank,
         targets=targets,
+        optimizer=request.optimizer,
         compute=compute,
         attention="eager" if eager else "fused",
         policy=CheckpointPolicy.recompute_all(shape.num_layers) if request.checkpointing is True else None,
