@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from luthier.cli.app import main
 from luthier.config.load import load_recipe
 from luthier.errors import CheckFailedError, InputError, LuthierError, ResourceError
-from luthier.export import verify
+from luthier.export import memory, verify
 from luthier.export.combine import Combination
 from luthier.export.formats import FORMATS
 from luthier.export.record import ExportRecord
@@ -228,6 +228,14 @@ def test_a_full_disk_is_seen_first(run: Path, tmp_path: Path, monkeypatch: pytes
     with pytest.raises(ResourceError, match="--out"):
         export(run, to=["merged"], out=tmp_path / "m")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_too_little_memory_is_seen_first(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1_000_000)
+    with pytest.raises(ResourceError, match="--no-verify"):
+        export(run, to=["merged"], out=tmp_path / "m")
+    assert list(tmp_path.iterdir()) == []
+    assert not export(run, to=["merged"], out=tmp_path / "m", verify=False).exports[0].verified
 
 
 def test_an_old_export_is_verified_again(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ from luthier.export.changes import StoredInNf4
 from luthier.export.combine import Combination
 from luthier.export.format import FormatPlan, Usage, Verified
 from luthier.export.formats import FORMATS, Target, parse_targets
+from luthier.export.memory import require_memory
 from luthier.export.qlora import measure_candidates
 from luthier.export.record import ExportRecord, files_unchanged, hash_folder
 from luthier.export.subject import Live, Subject
@@ -127,6 +128,7 @@ def export(
     jobs = _plan(subject, targets, out, force, reporter)
     live: Live | None = None
     if verify:
+        require_memory(subject.weights.num_parameters)
         rows, conversations = read_probes(RunFolder(subject.run), recipe, subject.template, reporter)
         live = Live(subject, rows, conversations, reporter)
     if was_nf4(recipe):
@@ -299,7 +301,7 @@ def check_export(folder: Path, *, run: Path | None = None, reporter: Reporter | 
         if run is not None:
             raise InputError(f"There is no run at {run}.")
         reporter.say(
-            f"Its run is no longer at {record.run}, so only the files were checked; tell where it is with --run.",
+            f"Its run is no longer at {record.run}, so only the files were checked; name it: luthier export RUN --check DIR.",
             "warning",
         )
         return CheckResult(folder, record, tuple(checks), (), False)
@@ -319,6 +321,7 @@ def check_export(folder: Path, *, run: Path | None = None, reporter: Reporter | 
     )
     form = FORMATS[record.format]
     plan = form.plan(subject, record.type)
+    require_memory(subject.weights.num_parameters)
     rows, conversations = read_probes(RunFolder(subject.run), recipe, subject.template, reporter)
     reporter.stage("Compare with the run")
     verified = form.verify(subject, plan, folder, Live(subject, rows, conversations, reporter))
