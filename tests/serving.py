@@ -17,7 +17,7 @@ from peft import LoraConfig, get_peft_model
 from luthier.data.template import ChatTemplate
 from luthier.models.contract import InferenceContract
 from luthier.pages.chat import chat_page
-from luthier.serve.app import Api
+from luthier.serve.app import Adapters, Api
 from luthier.serve.engine import ServingEngine
 from luthier.serve.http_server import HttpServer, bind, own_names
 from luthier.serve.keys import Keys
@@ -134,7 +134,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
 
 @contextmanager
 def serving(
-    model: Any = None, *, limits: Limits | None = None, key: str | None = None, step_seconds: float = 0.0
+    model: Any = None,
+    *,
+    limits: Limits | None = None,
+    key: str | None = None,
+    step_seconds: float = 0.0,
+    adapters: Adapters | None = None,
 ) -> Iterator[Place]:
     """A server with the models base, red and blue.
 
@@ -165,7 +170,7 @@ def serving(
     port = listener.getsockname()[1]
     keys = Keys([key, "another-key-that-is-valid"] if key else [])
     hosts = own_names("127.0.0.1", port)
-    api = Api(engine, served, NoRuns(), limits=limits, keys=keys, hosts=hosts, page=chat_page())
+    api = Api(engine, served, adapters or NoRuns(), limits=limits, keys=keys, hosts=hosts, page=chat_page())
     ready = threading.Event()
     server = HttpServer(api.asgi, listener, limits, ready.set)
     thread = threading.Thread(target=server.run_until_told, daemon=True)
