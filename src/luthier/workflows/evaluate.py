@@ -154,7 +154,8 @@ def evaluate(
     chosen = find_tasks([name for name in tasks if name != HELD_OUT])
     folder, recipe = open_run(run)
     if HELD_OUT in tasks:
-        chosen.append(HeldOut(read_held_out_rows(folder, recipe), recipe.evaluate.max_new_tokens))
+        kept_back, learnt = (read(folder, recipe) for read in (read_held_out_rows, read_training_rows))
+        chosen.append(HeldOut(kept_back, learnt, recipe.evaluate.max_new_tokens))
     chosen = chosen or find_tasks(tasks_unnamed(recipe))
     for gate in gates:
         gate.check_names(chosen)

@@ -17,6 +17,8 @@ from luthier.types import Conversation, Message
 NAME = "heldout"
 MOST_ROWS = 200
 """Of more rows those with the least hashes are asked: the same ones whatever their order."""
+NUM_EXAMPLES, LONGEST_EXAMPLE_CHARACTERS = 4, 1500
+"""Learnt rows that the base model is shown: what a good prompt makes of the same data."""
 
 
 class HeldOut:
@@ -24,6 +26,7 @@ class HeldOut:
 
     Args:
         rows: Held-out rows of any kind; conversations that end with the assistant's words are asked.
+        learnt: The rows that the run has learnt from; a few single questions of them are the base model's worked examples.
         max_new_tokens: Longest answer.
 
     Raises:
@@ -32,14 +35,10 @@ class HeldOut:
 
     name = NAME
 
-    def __init__(self, rows: Iterable[object], max_new_tokens: int) -> None:
+    def __init__(self, rows: Iterable[object], learnt: Iterable[object], max_new_tokens: int) -> None:
         self.scorer = NormalisedMatch()
         self.generation = Generation(max_new_tokens)
-        found = {
-            hashlib.blake2b(repr(row.messages).encode(), digest_size=8).hexdigest(): row
-            for row in rows
-            if isinstance(row, Conversation) and not row.tools and _ends_with_an_answer(row)
-        }
+        found = _by_hash(rows)
         if not found:
             raise DataError(
                 "The run kept back no conversations, so there is no task 'heldout'. Name a task file, or train with "
@@ -49,14 +48,35 @@ class HeldOut:
         self._rows = tuple(
             TaskRow(f"heldout-{key}", found[key].messages[:-1], found[key].messages[-1].content) for key in chosen
         )
+        self._examples = _examples(learnt)
 
     def rows(self) -> Sequence[TaskRow]:
         """The questions."""
         return self._rows
 
     def few_shot(self) -> Sequence[Message]:
-        """None: examples would come from what the run has learnt."""
-        return ()
+        """A few learnt rows without their system prompt: each question brings its own."""
+        return self._examples
+
+
+def _by_hash(rows: Iterable[object]) -> dict[str, Conversation]:
+    return {
+        hashlib.blake2b(repr(row.messages).encode(), digest_size=8).hexdigest(): row
+        for row in rows
+        if isinstance(row, Conversation) and not row.tools and _ends_with_an_answer(row)
+    }
+
+
+def _examples(learnt: Iterable[object]) -> tuple[Message, ...]:
+    """Question and answer of single-turn rows that are not too long, by least hash."""
+    spoken = [tuple(m for m in row.messages if m.role != "system") for _, row in sorted(_by_hash(learnt).items())]
+    short = [
+        turns
+        for turns in spoken
+        if [m.role for m in turns] == ["user", "assistant"]
+        and sum(len(m.content) for m in turns) <= LONGEST_EXAMPLE_CHARACTERS
+    ]
+    return tuple(message for turns in short[:NUM_EXAMPLES] for message in turns)
 
 
 def _ends_with_an_answer(row: Conversation) -> bool:
