@@ -24,9 +24,12 @@ from peft import PeftModel
 
 from luthier.accel.reference import LiveReference
 from luthier.accel.scorer import ScoringModel
+from luthier.data.batch import Batch
 from luthier.data.cache import cache_folder
 from luthier.data.collate import collate
+from luthier.data.example import Example, Part
 from luthier.data.pack import pack
+from luthier.data.prefix import plan_sharing
 from luthier.data.tokenize import TokenizedSet
 from luthier.errors import ModelError
 from luthier.models.adapters import trained_parameters
@@ -137,25 +140,38 @@ def _compute(beginning: Beginning, sides: Sides, alone: bool, reporter: Reporter
     results: list[Values] = []
     with _evaluating(scoring), torch.no_grad(), autocast(placement):
         for tokens in sides:
-            values = np.full(len(tokens.parents), np.nan, np.float32)
-            for examples in _bins(tokens, beginning.budget_tokens):
+            values = np.zeros(len(tokens.parents), np.float32)  # prompts have no targets, and stay at zero
+            for units in _bins(tokens, beginning.budget_tokens):
                 reporter.progress("reference log-probabilities", done, total)
-                batch = collate([tokens[i] for i in examples]).to(placement.device)
+                batch = collate(units).to(placement.device)
                 scores_N = base(batch) if base else score_segments(scoring, batch).logprob_N
-                segments = [np.arange(tokens.example_offsets[i], tokens.example_offsets[i + 1]) for i in examples]
-                values[np.concatenate(segments)] = scores_N.float().cpu().numpy()
-                done += len(examples)
+                done += _put(scores_N.float().tolist(), batch, tokens, values)
             results.append(values)
     reporter.progress("reference log-probabilities", total, total)
     return results
 
 
-def _bins(tokens: TokenizedSet, budget_tokens: int) -> Iterator[list[int]]:
-    """Examples that go through the model together; packed in stretches, because packing compares each with each."""
+def _put(scores: Sequence[float], batch: Batch, tokens: TokenizedSet, values: Values) -> int:
+    """Write the scores of a batch's answers to the places of their segments; returns how many examples they are of."""
+    examples: set[int] = set()
+    for score, example, part in zip(scores, batch.rows, batch.parts, strict=True):
+        if part != Part.TEXT:
+            first, end = tokens.example_offsets[example : example + 2].tolist()
+            values[first + tokens.parts[first:end].tolist().index(part)] = score
+            examples.add(example)
+    return len(examples)
+
+
+def _bins(tokens: TokenizedSet, budget_tokens: int) -> Iterator[list[Example]]:
+    """What goes through the model together, beginnings shared; `row` counts examples here.
+
+    In stretches, because packing compares each with each.
+    """
     for start in range(0, len(tokens), _EXAMPLES_AT_ONCE):
-        lengths = tokens.lengths[start : start + _EXAMPLES_AT_ONCE].tolist()
-        for packed in pack(lengths, budget_tokens):
-            yield [start + i for i in packed]
+        numbers = range(start, min(start + _EXAMPLES_AT_ONCE, len(tokens)))
+        units = plan_sharing([replace(tokens[number], row=number) for number in numbers], budget_tokens)
+        for packed in pack([unit.num_tokens for unit in units], budget_tokens):
+            yield [units[i] for i in packed]
 
 
 @contextmanager
