@@ -19,7 +19,7 @@ app = typer.Typer(add_completion=False)
 def serve(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Runs of one base, by name or path.", show_default=False),
+        typer.Argument(metavar="RUN", help="Runs of one base, by name or path.", show_default=False),
     ] = None,
     base: Annotated[
         str | None,

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from peft import PeftModel
+from peft.tuners.tuners_utils import BaseTunerLayer
+from safetensors import SafetensorError
 
 from luthier.errors import ModelError
 from luthier.generate.adapter_mix import can_mix
@@ -34,10 +36,13 @@ def add_adapter(model: Any, folder: Path, name: str) -> Any:
                 grown = PeftModel.from_pretrained(
                     model, str(folder), adapter_name=name, autocast_adapter_dtype=False, torch_device=device
                 )
-    except (RuntimeError, ValueError, KeyError) as error:
-        if isinstance(model, PeftModel) and name in model.peft_config:
-            model.delete_adapter(name)
-        raise ModelError(f"The adapter does not fit the model: {str(error).splitlines()[0]}") from error
+    except Exception as error:
+        _take_back(model, name)
+        if not isinstance(error, RuntimeError | ValueError | KeyError | OSError | SafetensorError):
+            raise
+        raise ModelError(
+            f"The adapter does not fit the model: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
     grown.eval().requires_grad_(False)
     try:
         refuse_unsupported(grown, use_adapter=True)
@@ -59,3 +64,17 @@ def remove_adapter(model: Any, name: str) -> Any:
         model.delete_adapter(name)
     model.requires_grad_(False)
     return model
+
+
+def _take_back(model: Any, name: str) -> None:
+    """Undo what a failed attempt has done: half an adapter would answer."""
+    if isinstance(model, PeftModel):
+        if name in model.peft_config:
+            model.delete_adapter(name)
+        return
+    for path, module in list(model.named_modules()):
+        if isinstance(module, BaseTunerLayer):
+            parent, _, last = path.rpartition(".")
+            setattr(model.get_submodule(parent), last, module.get_base_layer())
+    if hasattr(model, "peft_config"):
+        del model.peft_config

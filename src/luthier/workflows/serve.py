@@ -6,12 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from luthier.errors import InputError, MissingExtraError
 from luthier.reporter import Reporter, Silent
 from luthier.serve.keys import KEY_VARIABLE, read_keys
 from luthier.serve.limits import Limits
+
+if TYPE_CHECKING:
+    from luthier.serve.engine import ServingEngine
 
 DEFAULT_PORT = 8000
 DEFAULT_CACHE_BYTES = 4 * 1024**3
@@ -86,7 +89,6 @@ def serve(
         if error.name not in ("starlette", "uvicorn", "h11"):
             raise
         raise MissingExtraError(error.name, "serve", "luthier serve") from error
-    from luthier.serve.engine import ServingEngine
     from luthier.serve.served import ServedModels
     from luthier.workflows.load_served import load_served
 
@@ -102,31 +104,12 @@ def serve(
         address = f"http://{f'[{wish.host}]' if ':' in wish.host else wish.host}:{port}"
         loaded = load_served(wish.runs, wish.base, runs_folder=wish.runs_folder, device=wish.device, reporter=reporter)
         limits = wish.limits
-        engine = ServingEngine(
-            loaded.model,
-            slots=limits.slots,
-            capacity_tokens=limits.prompt_tokens + limits.output_tokens,
-            waiting=limits.waiting,
-            max_cache_bytes=wish.cache_bytes,
-        )
-        if engine.num_slots < limits.slots:
-            reporter.say(
-                f"{engine.num_slots} answers at once, not {limits.slots}: keys and values of more would not fit. "
-                "Raise --cache-gib, or lower --max-prompt-tokens.",
-                "warning",
-            )
+        engine = _engine(loaded.model, wish, reporter)
         served = ServedModels()
         for model in loaded.served:
             served.add(model)
-        api = Api(
-            engine,
-            served,
-            loaded.adapters,
-            limits=limits,
-            keys=keys,
-            hosts=own_names(wish.host, port),
-            page=chat_page(),
-        )
+        hosts = own_names(wish.host, port)
+        api = Api(engine, served, loaded.adapters, limits=limits, keys=keys, hosts=hosts, page=chat_page())
 
         def tell() -> None:
             reporter.stage(f"Serving at {address}/v1")
@@ -146,3 +129,23 @@ def serve(
             api.close()
     names = tuple(model.name for model in served.all())
     return ServeResult(f"{address}/v1", names, api.metrics.num_requests, time.monotonic() - began)
+
+
+def _engine(model: Any, wish: ServeWish, reporter: Reporter) -> ServingEngine:
+    from luthier.serve.engine import ServingEngine
+
+    limits = wish.limits
+    engine = ServingEngine(
+        model,
+        slots=limits.slots,
+        capacity_tokens=limits.prompt_tokens + limits.output_tokens,
+        waiting=limits.waiting,
+        max_cache_bytes=wish.cache_bytes,
+    )
+    if engine.num_slots < limits.slots:
+        reporter.say(
+            f"{engine.num_slots} answers at once, not {limits.slots}: keys and values of more would not fit. "
+            "Raise --cache-gib, or lower --max-prompt-tokens.",
+            "warning",
+        )
+    return engine

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
+from safetensors.torch import load_file, save_file
 from tests.serving import eventually, model_with_adapters
 from tests.tiny import tiny_model
 
@@ -125,7 +127,7 @@ def test_a_step_that_fails_ends_its_rows_and_no_others() -> None:
         assert finish(submit(engine, request("blue"))) == [alone(model_with_adapters(), request("blue"))]
 
 
-def test_an_adapter_is_taken_off_when_its_last_answer_is_whole(tmp_path: Any) -> None:
+def test_an_adapter_is_taken_off_when_its_last_answer_is_whole(tmp_path: Path) -> None:
     model_with_adapters().save_pretrained(tmp_path)
     with running(model_with_adapters()) as engine:
         (row,) = submit(engine, request("red", 1, tokens=60))
@@ -144,7 +146,7 @@ def test_an_adapter_is_taken_off_when_its_last_answer_is_whole(tmp_path: Any) ->
             assert finish([kept, again]) == [alone(model_with_adapters(), request("blue", 4, tokens=100)), expected]
 
 
-def test_the_first_and_the_last_adapter_of_a_plain_model(tmp_path: Any) -> None:
+def test_the_first_and_the_last_adapter_of_a_plain_model(tmp_path: Path) -> None:
     model_with_adapters().save_pretrained(tmp_path)
     bare = model_with_adapters().unload()
     with running(bare) as engine:
@@ -157,7 +159,7 @@ def test_the_first_and_the_last_adapter_of_a_plain_model(tmp_path: Any) -> None:
         assert finish(submit(engine, request(None, 5))) == [expected]
 
 
-def test_an_adapter_that_would_end_mixing_is_refused_and_leaves_nothing(tmp_path: Any) -> None:
+def test_an_adapter_that_would_end_mixing_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     model_with_adapters(["wide"], use_dora=True).save_pretrained(tmp_path)
     narrow: Any = tiny_model("llama-tied", vocab_size=60)
     get_peft_model(narrow, LoraConfig(r=2, target_modules=["embed_tokens"]), adapter_name="narrow").save_pretrained(
@@ -181,3 +183,27 @@ def test_what_waits_when_it_is_stopped_is_told() -> None:
     assert {type(failures[row]) for row in rows} == {EngineStoppedError}
     with pytest.raises(EngineStoppedError):
         submit(engine, request(None))
+
+
+@pytest.mark.parametrize("is_bare", [True, False])
+@pytest.mark.parametrize("damage", ["cut", "another shape"])
+def test_a_damaged_adapter_leaves_the_model_as_it_was(tmp_path: Path, is_bare: bool, damage: str) -> None:
+    model_with_adapters().save_pretrained(tmp_path)
+    file = tmp_path / "red" / "adapter_model.safetensors"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-100])
+    else:
+        tensors = load_file(file)
+        last = sorted(tensors)[-1]  # the others have been put on the model by then
+        save_file({**tensors, last: torch.ones(3, 3)}, file, metadata={"format": "pt"})
+    with running(model_with_adapters().unload() if is_bare else model_with_adapters()) as engine:
+        names = [name for name, _ in engine.model.named_modules()]
+        with pytest.raises(ModelError, match="fit"):
+            engine.change(lambda model: add_adapter(model, tmp_path / "red", "x")).result(10)
+        assert [name for name, _ in engine.model.named_modules()] == names
+        voices = (None,) if is_bare else VOICES
+        asked = [request(voice, 3) for voice in voices]
+        assert finish(submit(engine, *asked)) == [alone(model_with_adapters(), one) for one in asked]
+        engine.change(lambda model: add_adapter(model, tmp_path / "blue", "y")).result(10)
+        (row,) = submit(engine, request("y", 3))
+        assert finish([row]) == [alone(model_with_adapters(), request("blue", 3))]
