@@ -261,6 +261,10 @@ def test_bad_requests_say_what_there_is(run: Path, capsys: pytest.CaptureFixture
         (["--to", "merged", "--dtype", "int3"], "bf16"),
         (["--to", "merged", "--weight", "0.5"], "--with"),
         (["--to", "merged", "--with", "nothing-there"], "nothing-there"),
+        (["--to", "merged", "--with", "x", "--combine", "ties", "--rank", "3"], "svd"),
+        (["--to", "merged", "--density", "0.2"], "--with"),
+        (["--to", "gguf", "--dtype", "fp32"], "--type"),
+        (["--to", "merged", "--check", "somewhere"], "--push"),
     ]:
         assert main(["export", str(run), *arguments, "--json"]) == 2
         assert words in json.loads(capsys.readouterr().out)["error"]["message"]

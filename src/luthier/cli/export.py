@@ -78,6 +78,10 @@ def export(
     if upload is None and (yes or public):
         raise UsageError("--yes and --public belong to --push owner/name.\nHelp: luthier export --help")
     if check is not None:
+        if to or types or out or dtype or others or force or no_verify:
+            raise UsageError(
+                "--check verifies an export as it is: it takes RUN and --push, nothing else.\nHelp: luthier export --help"
+            )
         return _check(check, None if run is None else find_run(run), upload)
     if run is None:
         raise UsageError("Which run? luthier export RUN --to merged\nHelp: luthier export --help")

@@ -23,6 +23,10 @@ FORMATS: dict[str, Format] = {
 }
 
 
+KEEPS_DTYPE = ("merged", *(each.name for each in _BNB))
+"""Formats whose weights have the number format of the merge; the others have types of their own."""
+
+
 class Target(NamedTuple):
     """A format with its type."""
 

@@ -24,7 +24,7 @@ KL_LIMITS: dict[str, float] = {
     "q5_k_m": 0.3,
     "q4_k_m": 0.6,
     "int8": 0.15,
-    "nf4": 0.6,
+    "nf4": 2.0,
     "q8": 3e-2,
     "q4": 2.0,
 }
@@ -36,6 +36,10 @@ TOP1_LIMITS: dict[str, float] = {"fp32": 0.995, "fp16": 0.97, "bf16": 0.93}
 
 LOST_SHARE = 0.1
 """Of what the training did (KL between base and live model), an unquantised merge may lose this much."""
+
+
+_BROKEN = "The export is not the model that was trained. Nothing was kept; please report this with the run's recipe."
+_TOO_COARSE = "So few bits are too few for this model, or something broke. Take a type with more bits, or --to merged."
 
 
 def weights_as_planned(plan: MergePlan, base: WeightFiles, folder: Path) -> list[Check]:
@@ -82,7 +86,7 @@ def predictions_agree(agreement: Agreement, precision: str, what: str) -> list[C
             limit=limit,
             unit="nats",
             passed=agreement.kl <= limit,
-            advice="The export is not the model that was trained. It was removed; please report this with the run's recipe.",
+            advice=_BROKEN if precision in TOP1_LIMITS else _TOO_COARSE,
         )
     ]
     if precision in TOP1_LIMITS:

@@ -16,7 +16,7 @@ from luthier.export.card import model_card
 from luthier.export.changes import StoredInNf4
 from luthier.export.combine import Combination
 from luthier.export.format import FormatPlan, Usage, Verified
-from luthier.export.formats import FORMATS, Target, parse_targets
+from luthier.export.formats import FORMATS, KEEPS_DTYPE, Target, parse_targets
 from luthier.export.memory import require_memory
 from luthier.export.qlora import measure_candidates
 from luthier.export.record import ExportRecord, files_unchanged, hash_folder
@@ -123,6 +123,8 @@ def export(
     began = time.perf_counter()
     reporter = reporter or Silent()
     targets = parse_targets(to, types)
+    if dtype is not None and not any(target.format.name in KEEPS_DTYPE for target in targets):
+        raise InputError(f"--dtype is for {', '.join(KEEPS_DTYPE)}; other formats have types: --type.")
     reporter.stage("Plan the export")
     subject, recipe = open_subject(run, others=others, combination=combination, dtype=dtype, reporter=reporter)
     jobs = _plan(subject, targets, out, force, reporter)

@@ -19,21 +19,31 @@ def combination_of(
         InputError: A weight is no number, or settings were given that would be without effect.
         RunError: There is no such run.
     """
+    settings = {
+        "--density": (density != 0.5, ("ties", "dare")),
+        "--rank": (rank != 16, ("svd",)),
+        "--seed": (seed != 0, ("dare",)),
+    }
+    given = [name for name, (is_set, _) in settings.items() if is_set]
     if not others:
-        if weight != 1.0 or method != "linear":
-            raise InputError("--weight and --combine are for several adapters: add --with RUN or --with RUN=WEIGHT.")
+        if weight != 1.0 or method != "linear" or given:
+            names = ", ".join(["--weight, --combine", *given])
+            raise InputError(f"{names}: for several adapters. Add --with RUN or --with RUN=WEIGHT.")
         return [], None
     if method not in METHODS:
         raise InputError(f"There is no method '{method}' to combine adapters. There are: {', '.join(METHODS)}.")
+    for name in given:
+        if method not in settings[name][1]:
+            raise InputError(
+                f"{name} has no effect with --combine {method}; it is for {' and '.join(settings[name][1])}."
+            )
     runs: list[OtherRun] = []
-    for given in others:
-        name, equals, number = given.rpartition("=")
+    for each in others:
+        name, equals, number = each.rpartition("=")
         try:
             own = float(number) if equals else 1.0
         except ValueError as error:
-            raise InputError(
-                f"--with {given}: '{number}' is no number. Give RUN=WEIGHT, such as {name}=0.5."
-            ) from error
-        runs.append(OtherRun(str(find_run(name if equals else given)), own))
+            raise InputError(f"--with {each}: '{number}' is no number. Give RUN=WEIGHT, such as {name}=0.5.") from error
+        runs.append(OtherRun(str(find_run(name if equals else each)), own))
     weights = (weight, *(run.weight for run in runs))
     return runs, Combination(method, weights, density, rank, seed)  # type: ignore[arg-type]  # tested above
