@@ -295,7 +295,7 @@ def _train_in(
     )
     manifest.summary |= {"speedups": list(built.speedups), "speedups_left_out": dict(built.left_out)}
     base_fingerprint = frozen_fingerprint(built.model)
-    trainee = build_trainee(inputs, built, base_fingerprint, step_down=fitting.step_down)
+    trainee = build_trainee(inputs, built, base_fingerprint, step_down=fitting.step_down, reporter=reporter)
     fitting.hold(built.model, trainee.feed)
     store = CheckpointStore(folder / "checkpoints")
     samples = SampleAnswers(folder, inputs, built, reporter)
