@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from luthier.cli import serve_options as options
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
 from luthier.cli.views import show_next
@@ -29,27 +30,16 @@ def serve(
         str, typer.Option("--host", help="Address; another than this machine's own needs keys.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for any that is free.")] = 8000,
-    api_key_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--api-key-file", help="Keys, one a line; also LUTHIER_API_KEYS, between commas.", show_default=False
-        ),
-    ] = None,
-    runs_folder: Annotated[Path, typer.Option("--runs", help="Folder of runs, also of those loaded later.")] = Path(
-        "runs"
-    ),
-    max_prompt_tokens: Annotated[int, typer.Option("--max-prompt-tokens", min=1, help="Of one prompt.")] = 4096,
-    max_output_tokens: Annotated[int, typer.Option("--max-output-tokens", min=1, help="Of one answer.")] = 1024,
-    max_concurrent: Annotated[int, typer.Option("--max-concurrent", min=1, help="Answers in progress at once.")] = 16,
-    max_queue: Annotated[int, typer.Option("--max-queue", min=0, help="Answers that may wait; then 429.")] = 64,
-    max_body_bytes: Annotated[int, typer.Option("--max-body-bytes", min=1, help="Of one request.")] = 1024**2,
-    answer_seconds: Annotated[
-        float, typer.Option("--answer-seconds", min=1, help="An answer may take, waiting included.")
-    ] = 600,
-    drain_seconds: Annotated[
-        float, typer.Option("--drain-seconds", min=0, help="For what is running at the end.")
-    ] = 60,
-    cache_gib: Annotated[float, typer.Option("--cache-gib", min=0.001, help="Memory for keys and values.")] = 4,
+    api_key_file: options.KeyFile = None,
+    runs_folder: options.RunsFolder = Path("runs"),
+    max_prompt_tokens: options.PromptTokens = 4096,
+    max_output_tokens: options.OutputTokens = 1024,
+    max_concurrent: options.Concurrent = 16,
+    max_queue: options.Queue = 64,
+    max_body_bytes: options.BodyBytes = 1024**2,
+    answer_seconds: options.AnswerSeconds = 600,
+    drain_seconds: options.DrainSeconds = 60,
+    cache_gib: options.CacheGib = 4,
     device: Annotated[
         str | None,
         typer.Option("--device", help="auto, cpu, cuda or mps; without: as the first run.", show_default=False),
@@ -65,25 +55,11 @@ def serve(
     from luthier.workflows.serve import serve as run_server
 
     limits = Limits(
-        prompt_tokens=max_prompt_tokens,
-        output_tokens=max_output_tokens,
-        body_bytes=max_body_bytes,
-        slots=max_concurrent,
-        waiting=max_queue,
-        answer_seconds=answer_seconds,
-        drain_seconds=drain_seconds,
-    )
-    wish = ServeWish(
-        runs=tuple(runs or ()),
-        base=base,
-        host=host,
-        port=port,
-        key_file=api_key_file,
-        runs_folder=runs_folder,
-        limits=limits,
-        cache_bytes=int(cache_gib * 1024**3),
-        device=device,
-    )
+        max_prompt_tokens, max_output_tokens, max_body_bytes, max_concurrent, max_queue,
+        answer_seconds=answer_seconds, drain_seconds=drain_seconds,
+    )  # fmt: skip
+    cache_bytes = int(cache_gib * 1024**3)
+    wish = ServeWish(tuple(runs or ()), base, host, port, api_key_file, runs_folder, limits, cache_bytes, device)
     with terminal_reporter() as reporter:
         result = run_server(wish, reporter)
 
