@@ -1,4 +1,4 @@
-"""How fast each parameter learns beside the others: LoRA+'s faster B, and lower rates for lower layers. Pure functions of names."""
+"""How fast each parameter learns beside the others: a faster B (LoRA+), lower rates for lower layers. Pure functions of names."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def rate_factors(
     Args:
         names: Of the trained parameters.
         loraplus_ratio: For LoRA's B (Hayou et al. 2024: η_B = λ η_A).
-        layer_decay: Factor from each layer to the one below (Howard & Ruder 2018, ULMFiT's discriminative fine-tuning): layer l of
-            L learns at decay^(L − 1 − l), what lies before the layers at decay^L, last norm and head at 1.
+        layer_decay: Factor from each layer to the one below (discriminative fine-tuning, Howard & Ruder 2018): layer l of L
+            learns at decay^(L − 1 − l), what lies before the layers at decay^L, last norm and head at 1.
         num_layers: L.
     """
     return {
