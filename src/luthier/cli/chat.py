@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -32,12 +34,16 @@ def chat(
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda or mps; without: as the run.", show_default=False)
     ] = None,
+    server: Annotated[
+        str | None, typer.Option("--server", help="Ask RUN at this address of luthier serve.", show_default=False)
+    ] = None,
+    key_env: Annotated[str, typer.Option("--key-env", help="Variable with the server's key.")] = "LUTHIER_API_KEY",
 ) -> Outcome:
     """Talk with a trained run as it was trained to be talked with. /help inside names the commands.
 
     /base, /tuned and /both switch in place: both answer from one model in memory.
     """
-    path = find_run(run)
+    path = find_run(run) if server is None else Path(run)
     if base and both:
         raise InputError("Give --base or --both, not both of them.")
     if message is not None and not message.strip():
@@ -46,10 +52,15 @@ def chat(
     from luthier.cli.chat_loop import answer_once, converse
     from luthier.workflows.chat import ChatSession
     from luthier.workflows.load_run import load_run
+    from luthier.workflows.served_chat import ServedChat
 
-    with terminal_reporter() as reporter:
-        reporter.stage(f"Load {path.name}")
-        session = ChatSession(load_run(path, device=device, reporter=reporter), max_new_tokens=max_new_tokens)
+    if server is not None:
+        key = os.environ.get(key_env) or None
+        session: ChatSession = ServedChat(server, run, key=key, max_new_tokens=max_new_tokens)
+    else:
+        with terminal_reporter() as reporter:
+            reporter.stage(f"Load {path.name}")
+            session = ChatSession(load_run(path, device=device, reporter=reporter), max_new_tokens=max_new_tokens)
     session.mode = "both" if both else "base" if base else "tuned"
     session.set_system(system)
     if temperature is not None:

@@ -42,6 +42,8 @@ class ServedModel:
             "created": self.created,
             "owned_by": "luthier",
             "kind": self.kind,
+            "temperature": self.contract.temperature,
+            "max_new_tokens": self.contract.max_new_tokens,
             "base_model": base if base.count("/") == 1 and base[0] not in "./~" else PurePath(base).name,
         }
 

@@ -48,12 +48,14 @@ class Answer:
     Attributes:
         prompt_ids: What the model was given, special tokens included.
         ended_by: The model's own end of turn ("stop"), the length limit ("length"), or the user ("stopped").
+        num_tokens: Of the answer; a server tells them without their ids.
     """
 
     prompt_ids: tuple[int, ...]
     token_ids: list[int] = field(default_factory=list)
     text: str = ""
     ended_by: Literal["stop", "length", "stopped"] = "stopped"
+    num_tokens: int = 0
 
 
 @dataclass
@@ -67,7 +69,7 @@ class Turn:
 def turn_to_json(turn: Turn) -> dict[str, Any]:
     """Plain values for ``--json``."""
     answers = {
-        speaker: {"text": answer.text, "ended_by": answer.ended_by, "num_tokens": len(answer.token_ids)}
+        speaker: {"text": answer.text, "ended_by": answer.ended_by, "num_tokens": answer.num_tokens}
         for speaker, answer in turn.answers.items()
     }
     return {"message": turn.message, "answers": answers}
@@ -138,6 +140,7 @@ class ChatSession:
             for token in tokens:
                 turn.answers[speaker] = answer
                 answer.token_ids.append(token)
+                answer.num_tokens += 1
                 text = self._run.template.decode(answer.token_ids)
                 # A character of several tokens shows as U+FFFD until it is whole.
                 if not text.endswith("\ufffd") and text != answer.text:
