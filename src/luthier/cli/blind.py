@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
+from luthier.cli import blind_options as options
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
 from luthier.cli.views import show_evaluation, show_next
@@ -22,26 +23,14 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def blind(
-    run: Annotated[str, typer.Argument(help="Name of a run below ./runs, or the path of its folder.")],
-    against: Annotated[
-        str, typer.Argument(help="base, few_shot, another contender of the evaluation, or another run.")
-    ] = "base",
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="An evaluated task by its name, or what luthier evaluate --task takes. Without: the only one evaluated.",
-            show_default=False,
-        ),
-    ] = None,
-    rows: Annotated[
-        int | None, typer.Option("--rows", help="Rows to look at; 50 unless a comparison goes on.", show_default=False)
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Of the draw of rows and sides; 0 unless one goes on.", show_default=False)
-    ] = None,
-    results: Annotated[bool, typer.Option("--results", help="Only say what was decided so far, and keep it.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Of 127.0.0.1; 0 for any that is free.")] = 0,
-    no_open: Annotated[bool, typer.Option("--no-open", help="Only print the address.")] = False,
+    run: options.Run,
+    against: options.Against = "base",
+    task: options.Task = None,
+    rows: options.Rows = None,
+    seed: options.Seed = None,
+    results: options.Results = False,
+    port: options.Port = 0,
+    no_open: options.NoOpen = False,
 ) -> Outcome:
     """Compare two answers at a time without knowing whose they are: which is better, a tie, both bad; by keyboard.
 

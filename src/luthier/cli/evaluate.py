@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
+from luthier.cli import evaluate_options as options
 from luthier.cli.confirm import confirm_asking
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
@@ -26,57 +27,18 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def evaluate(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="Name of a run below ./runs, or the path of its folder.")],
-    tasks: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--task",
-            help="general (what may have been forgotten), safety (refusals, memorisation, leakage), heldout (rows that the "
-            "run kept back), another built-in task, a task file, or a known data set as NAME:FILE (gsm8k, mbpp, banking77, "
-            "wikisql, mt_bench); repeat for several. "
-            "Without: those of the recipe, or general.",
-        ),
-    ] = None,
-    requirements: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--require",
-            help='A gate, e.g. "sql.accuracy >= base + 0.2" or "lower(sql.accuracy - base) >= 0.1"; exit code 1 where it is '
-            "not met. Repeat for several.",
-        ),
-    ] = None,
-    others: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--with",
-            metavar="OTHER",
-            help="Another contender: a run, RUN@best or RUN@last, a .gguf file, a model or adapter folder, a model's name, or "
-            "MODEL@http://…/v1 for an endpoint. Repeat for several.",
-            show_default=False,
-        ),
-    ] = None,
-    key_env: Annotated[
-        str, typer.Option("--key-env", metavar="NAME", help="Environment variable with the endpoint's key.")
-    ] = "OPENAI_API_KEY",
-    parallel: Annotated[int, typer.Option(min=1, help="Questions to an endpoint at once.")] = 4,
-    per_minute: Annotated[
-        float | None, typer.Option("--per-minute", help="Questions to an endpoint at most.", show_default=False)
-    ] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds that an endpoint may take for an answer.")] = 120,
-    price_in: Annotated[
-        float | None,
-        typer.Option("--price-in", help="Of a million tokens of questions to an endpoint.", show_default=False),
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", help="Of a million tokens of its answers.", show_default=False)
-    ] = None,
-    fresh: Annotated[
-        bool,
-        typer.Option(
-            "--fresh", help="Make all answers anew, also those already known; not what an endpoint was paid for."
-        ),
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before an endpoint is used.")] = False,
+    run: options.Run,
+    tasks: options.Tasks = None,
+    requirements: options.Requirements = None,
+    others: options.Others = None,
+    key_env: options.KeyEnv = "OPENAI_API_KEY",
+    parallel: options.Parallel = 4,
+    per_minute: options.PerMinute = None,
+    timeout: options.Timeout = 120,
+    price_in: options.PriceIn = None,
+    price_out: options.PriceOut = None,
+    fresh: options.Fresh = False,
+    yes: options.Yes = False,
 ) -> Outcome:
     """Answer the tasks with the base model and with the tuned one, compare row by row and say what the data allow to say.
 

@@ -2,64 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, NamedTuple
-
 import typer
 from rich.console import Console
 
+from luthier.cli import export_options as options
 from luthier.cli.dispatch import Outcome, UsageError
+from luthier.cli.export_check import Upload, check_again
 from luthier.cli.render import terminal_reporter
 from luthier.runs.find import find_run
 
 app = typer.Typer(add_completion=False)
 
 
-class Upload(NamedTuple):
-    """What --push, --public and --yes say together."""
-
-    repo_id: str
-    private: bool
-    really: bool
-
-
 @app.command()
 def export(
-    run: Annotated[
-        str | None, typer.Argument(help="Name of a run below ./runs, or the path of its folder.", show_default=False)
-    ] = None,
-    to: Annotated[list[str] | None, typer.Option("--to", help="A format; repeat, or list with commas.")] = None,
-    types: Annotated[
-        list[str] | None, typer.Option("--type", help="Of formats that have several, e.g. q8_0, q4_k_m; repeat.")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to; without: exports/ in the run's folder.")] = None,
-    dtype: Annotated[
-        str | None, typer.Option(help="Of merged weights: bf16, fp16 or fp32; without: the base model's own.")
-    ] = None,
-    others: Annotated[
-        list[str] | None,
-        typer.Option("--with", help="RUN or RUN=WEIGHT: merge this run's adapter into the same base too; repeat."),
-    ] = None,
-    weight: Annotated[float, typer.Option(help="Of RUN's own adapter, where there are several.")] = 1.0,
-    combine: Annotated[
-        str, typer.Option(help="linear, ties, dare or svd, where there are several adapters.")
-    ] = "linear",
-    density: Annotated[float, typer.Option(help="Share of each adapter's changes that is kept (ties, dare).")] = 0.5,
-    rank: Annotated[int, typer.Option(help="Rank of the combined change (svd).")] = 16,
-    seed: Annotated[int, typer.Option(help="For what dare drops.")] = 0,
-    force: Annotated[bool, typer.Option("--force", help="Replace an earlier export.")] = False,
-    no_verify: Annotated[
-        bool, typer.Option("--no-verify", help="Do not compare with the live model; the record says so.")
-    ] = False,
-    push: Annotated[
-        str | None,
-        typer.Option("--push", help="owner/name on the hub: show what would be uploaded; with --yes, do it."),
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Really upload.")] = False,
-    public: Annotated[bool, typer.Option("--public", help="Let everybody see it; without, it is private.")] = False,
-    check: Annotated[
-        Path | None, typer.Option("--check", help="Verify this earlier export again, instead of exporting.")
-    ] = None,
+    run: options.Run = None,
+    to: options.To = None,
+    types: options.Types = None,
+    out: options.Out = None,
+    dtype: options.Dtype = None,
+    others: options.Others = None,
+    weight: options.Weight = 1.0,
+    combine: options.Combine = "linear",
+    density: options.Density = 0.5,
+    rank: options.Rank = 16,
+    seed: options.Seed = 0,
+    force: options.Force = False,
+    no_verify: options.NoVerify = False,
+    push: options.Push = None,
+    yes: options.Yes = False,
+    public: options.Public = False,
+    check: options.Check = None,
 ) -> Outcome:
     """Write a run's result for other programs, and compare it with what was trained before it takes its name.
 
@@ -82,7 +55,7 @@ def export(
             raise UsageError(
                 "--check verifies an export as it is: it takes RUN and --push, nothing else.\nHelp: luthier export --help"
             )
-        return _check(check, None if run is None else find_run(run), upload)
+        return check_again(check, None if run is None else find_run(run), upload)
     if run is None:
         raise UsageError("Which run? luthier export RUN --to merged\nHelp: luthier export --help")
     path = find_run(run)
@@ -115,20 +88,3 @@ def export(
         show_export(console, result, pushed)
 
     return Outcome(result.to_json() | ({} if pushed is None else {"push": pushed.to_json()}), show)
-
-
-def _check(folder: Path, run: Path | None, upload: Upload | None) -> Outcome:
-    from luthier.workflows.export import check_export
-    from luthier.workflows.push_export import push_export
-
-    with terminal_reporter() as reporter:
-        result = check_export(folder, run=run, reporter=reporter)
-        pushed = push_export(folder, *upload, reporter=reporter) if upload is not None and result.passed else None
-
-    def show(console: Console) -> None:
-        from luthier.cli.show_export import show_check
-
-        show_check(console, result, pushed)
-
-    content = result.to_json() | ({} if pushed is None else {"push": pushed.to_json()})
-    return Outcome(content, show, exit_code=0 if result.passed else 1)

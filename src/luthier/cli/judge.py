@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from luthier.cli import judge_options as options
 from luthier.cli.confirm import confirm_asking
 from luthier.cli.dispatch import Outcome
 from luthier.cli.render import terminal_reporter
@@ -18,81 +15,27 @@ from luthier.runs.find import find_run
 app = typer.Typer(add_completion=False)
 
 
-class By(StrEnum):
-    """How is judged."""
-
-    pairwise = "pairwise"
-    rubric = "rubric"
-
-
 @app.command()
 def judge(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(help="Name of a run below ./runs, or the path of its folder.")],
-    task: Annotated[
-        str,
-        typer.Option(
-            help="An evaluated task by its name, or what luthier evaluate --task takes: it is evaluated first then."
-        ),
-    ],
-    judge: Annotated[
-        str,
-        typer.Option(
-            "--judge",
-            metavar="MODEL",
-            help="As the endpoint names it; without one a model here: a run, a name, a folder.",
-        ),
-    ],
-    endpoint: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="OpenAI-compatible server: http://localhost:8000/v1", show_default=False),
-    ] = None,
-    by: Annotated[
-        By, typer.Option(help="pairwise: two answers side by side, in both orders. rubric: each in points, 1 to 10.")
-    ] = By.pairwise,
-    against: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="base (the default), few_shot, another contender of the evaluation, or another run; repeat for several.",
-            show_default=False,
-        ),
-    ] = None,
-    rubric: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Text that says what makes an answer good.", show_default=False),
-    ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help='What people say, .jsonl: {"id", "winner"}, with --by rubric {"id", "contender", "score"}. Without: what was '
-            "decided in luthier blind, where there is any.",
-            show_default=False,
-        ),
-    ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Judge only the first rows.", show_default=False)] = None,
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=16, help="Longest verdict.")] = 512,
-    key_env: Annotated[
-        str, typer.Option("--key-env", metavar="NAME", help="Environment variable with the endpoint's key.")
-    ] = "OPENAI_API_KEY",
-    parallel: Annotated[
-        int | None,
-        typer.Option(min=1, help="Questions at once: 4 to an endpoint, 16 to a model here.", show_default=False),
-    ] = None,
-    per_minute: Annotated[
-        float | None, typer.Option("--per-minute", help="Questions to the endpoint at most.", show_default=False)
-    ] = None,
-    timeout: Annotated[
-        float | None, typer.Option(help="Seconds that the endpoint may take for an answer (120).", show_default=False)
-    ] = None,
-    price_in: Annotated[
-        float | None, typer.Option("--price-in", help="Of a million tokens of questions.", show_default=False)
-    ] = None,
-    price_out: Annotated[
-        float | None, typer.Option("--price-out", help="Of a million tokens of verdicts.", show_default=False)
-    ] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Only say what it would take.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before an endpoint is used.")] = False,
+    run: options.Run,
+    task: options.Task,
+    judge: options.Judge,
+    endpoint: options.Endpoint = None,
+    by: options.By = options.Manner.pairwise,
+    against: options.Against = None,
+    rubric: options.Rubric = None,
+    labels: options.Labels = None,
+    limit: options.Limit = None,
+    max_tokens: options.MaxTokens = 512,
+    key_env: options.KeyEnv = "OPENAI_API_KEY",
+    parallel: options.Parallel = None,
+    per_minute: options.PerMinute = None,
+    timeout: options.Timeout = None,
+    price_in: options.PriceIn = None,
+    price_out: options.PriceOut = None,
+    estimate: options.Estimate = False,
+    yes: options.Yes = False,
 ) -> Outcome:
     """Let a model judge the answers of an evaluation. What it takes is shown, and confirmed, before an endpoint is asked.
 

@@ -90,7 +90,7 @@ def test_every_verb_has_help_and_a_short_file(name: str, capsys: pytest.CaptureF
     import_module(VERBS[name].module)
     assert main([name, "--help"]) == 0
     assert "--json" in capsys.readouterr().out
-    assert len((CLI / f"{name}.py").read_text().splitlines()) <= 80
+    assert len((CLI / f"{name}.py").read_text().splitlines()) <= 100
 
 
 @pytest.mark.parametrize(
