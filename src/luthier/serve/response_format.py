@@ -50,8 +50,12 @@ def read_response_format(value: Any) -> ResponseFormat | None:
     Raises:
         RefusedError: It asks for something else, or the schema is none (400).
     """
-    kind = value.get("type") if isinstance(value, dict) else value
-    if kind is None or kind == "text":
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise bad('response_format must be an object such as {"type": "json_object"}.', "response_format")
+    kind = value.get("type")
+    if kind == "text":
         return None
     if kind == "json_object":
         return ResponseFormat()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from luthier.serve.fields import parse_object
 from luthier.serve.limits import Limits
@@ -78,6 +81,8 @@ def test_the_least() -> None:
         ({"functions": []}, "functions"),
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"response_format": {"type": "json_schema"}}, "response_format"),
+        ({"response_format": "json_schema"}, "response_format"),
+        ({"response_format": {}}, "response_format"),
         ({"temprature": 1}, "temprature"),
     ],
 )
@@ -111,3 +116,29 @@ def test_bodies_that_are_no_object(body: bytes) -> None:
     with pytest.raises(RefusedError) as refused:
         parse_object(body)
     assert refused.value.status == 400
+
+
+WORDS = ("json_schema", "json_object", "text", "function", "user", "auto")
+KEYS = ("type", "schema", "json_schema", "role", "content", "function", "name", "tool_calls")
+SIMPLE = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5)
+)
+JSON = st.recursive(
+    SIMPLE | st.sampled_from(WORDS),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS) | st.text(max_size=3), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+FIELDS = (
+    *("messages", "model", "tools", "tool_choice", "response_format", "stop", "stream", "stream_options", "n", "seed"),
+    *("temperature", "top_p", "logprobs", "top_logprobs", "max_tokens", "logit_bias", "functions", "prompt", "best_of"),
+)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=3))
+@settings(deadline=None)
+def test_anything_is_read_or_refused(change: dict[str, Any]) -> None:
+    for read, body in ((read_chat, CHAT | change), (read_completion, {"model": "m", "prompt": "x"} | change)):
+        with suppress(RefusedError):
+            read(body, LIMITS)
