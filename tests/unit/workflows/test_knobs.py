@@ -91,7 +91,9 @@ LAYER = "base_model.model.model.layers.0.self_attn.q_proj"
 Effect = Callable[[Parts], Any]
 SIZE: Effect = lambda p: sum(m.numel() for m in p.trainee.optimizer.masters.values())  # noqa: E731
 LOSS: Effect = lambda p: float(  # noqa: E731
-    next(iter(p.trainee.objective.loss(p.built.scoring.train(), p.trainee.feed.step_batches(0)[0]).terms.values())).total
+    next(
+        iter(p.trainee.objective.loss(p.built.scoring.train(), p.trainee.feed.step_batches(0)[0]).terms.values())
+    ).total
 )
 TRAINED: Effect = lambda p: p.inputs.data.report.fingerprint  # noqa: E731
 KNOBS: dict[str, tuple[dict[str, Any], dict[str, Any], Effect]] = {
@@ -199,7 +201,16 @@ ELSEWHERE = {
     "adapter.source": "tests/unit/workflows/test_parametrise.py",
     "model.name": "tests/unit/models/test_load.py",
     "model.revision": "test_a_revision_is_for_hub_models",
-    "objective.name": "has one value so far",
+    "objective.name": "tests/e2e/test_preference_recipes.py",
+    "objective.beta": "tests/unit/workflows/test_build_objective.py",
+    "objective.loss": "tests/unit/workflows/test_build_objective.py",
+    "objective.gamma": "tests/unit/workflows/test_build_objective.py",
+    "objective.good_weight": "tests/unit/workflows/test_build_objective.py",
+    "objective.bad_weight": "tests/unit/workflows/test_build_objective.py",
+    "objective.sft_weight": "tests/unit/workflows/test_build_objective.py",
+    "objective.weight": "tests/unit/workflows/test_build_objective.py",
+    "objective.overlap_tokens": "tests/unit/workflows/test_build_objective.py",
+    "objective.reference": "tests/e2e/test_preference_recipes.py",
     "train.device": "tests/unit/models/test_placement.py",
     "evaluate.tasks": "tests/e2e/test_train_cli.py",
     "evaluate.sample_prompts": "tests/e2e/test_progress.py",
