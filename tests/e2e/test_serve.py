@@ -61,6 +61,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "runs"
 
 
+def test_an_export_is_asked_by_the_contract_that_lies_in_it(runs: Path, tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    shutil.copytree(runs.parent / "model", export)
+    content = json.loads((runs / "one" / "adapter" / "contract.json").read_text())
+    (export / "contract.json").write_text(json.dumps(content | {"max_new_tokens": 77, "temperature": 0.3}))
+    (model,) = load_served([], str(export), runs_folder=runs, device="cpu", reporter=Silent()).served
+    wish = read_chat({"model": "base", "messages": [{"role": "user", "content": "hi"}]}, Limits())
+    (request,) = chat_requests(model, wish, Limits(), 512)
+    assert (request.max_new_tokens, request.temperature) == (77, 0.3)
+
+
 @contextmanager
 def command(runs: Path, *arguments: str) -> Iterator[tuple[Place, subprocess.Popen[str]]]:
     """`luthier serve` on a port of its own."""
@@ -108,6 +119,7 @@ def test_the_command_serves_swaps_and_drains(runs: Path) -> None:
         foreign = place.ask("POST", "/v1/adapters", {"run": "foreign"})
         assert foreign.status == 400
         assert "another base" in foreign.error["message"]
+        assert str(runs.parent) not in foreign.error["message"]
         said = {
             name: place.chat(name, "Colour?", max_tokens=20, temperature=0).json["choices"][0]["message"]["content"]
             for name in ("base", "one", "two")

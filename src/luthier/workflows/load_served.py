@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from luthier.config.recipe import Recipe
@@ -28,6 +28,7 @@ from luthier.workflows.load_run import load_run, open_run
 
 BASE_NAME = "base"
 """What clients call the model under the adapters."""
+_ALONE = "Serve it by a server of its own."
 
 
 @dataclass(frozen=True)
@@ -196,18 +197,20 @@ def _load_base(name: str, runs_folder: Path, device: str | None, reporter: Repor
 def _refuse_other_base(name: str, recipe: Recipe, contract: InferenceContract, foundation: Foundation) -> None:
     source, placement = find_model(recipe.model.name, recipe.model.revision), foundation.placement
     dtype = place(str(placement.device.type), recipe.precision.compute).dtype
+    if _place_of(source) != _place_of(foundation.source):
+        # Not where they are: clients read this, too.
+        its, ours = (
+            PurePath(s.location).name + (f" at {s.revision}" if s.revision else "") for s in (source, foundation.source)
+        )
+        raise InputError(f"{name} was trained on another base than the one that is served: {its}, not {ours}. {_ALONE}")
     differences = (
-        ("model", _place_of(source), _place_of(foundation.source)),
-        ("storage of the base", _stored(recipe), foundation.stored),
+        ("storage of the base (format, scales quantised too)", _stored(recipe), foundation.stored),
         ("number format", dtype, placement.dtype),
         ("tokenizer", contract.tokenizer_fingerprint, foundation.tokenizer_fingerprint),
     )
     for what, its, ours in differences:
         if its != ours:
-            raise InputError(
-                f"{name} was trained on another base than the one that is served ({what}: {its}, not {ours}). "
-                "Serve it by a server of its own."
-            )
+            raise InputError(f"{name} does not fit the base that is served; {what}: {its}, not {ours}. {_ALONE}")
 
 
 def _place_of(source: ModelSource) -> tuple[str, str | None]:
