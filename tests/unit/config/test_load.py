@@ -119,9 +119,15 @@ def test_missing_file_names_the_similar_one(tmp_path: Path) -> None:
     ("section", "values", "expected"),
     [
         ("adapter", {"rank": 1.5}, "adapter.rank: expected a whole number of at least 1, found 1.5."),
-        ("adapter", {"target_modules": 3}, "adapter.target_modules: expected one of all-linear, attention, mlp or a list of texts, found 3."),
+        (
+            "adapter", {"target_modules": 3},
+            "adapter.target_modules: expected one of all-linear, attention, mlp or a list of texts, found 3.",
+        ),
         ("adapter", {"target_modules": ["a", 3]}, "adapter.target_modules[1]: expected text, found 3."),
-        ("adapter", {"kind": "dora"}, "adapter.kind: expected one of lora, peft, existing, none, found 'dora'. Did you mean 'lora'?"),
+        (
+            "adapter", {"kind": "dora"},
+            "adapter.kind: expected one of lora, peft, existing, none, found 'dora'. Did you mean 'lora'?",
+        ),
         ("adapter", {"dropout": 1}, "adapter.dropout: expected a number of at least 0 and below 1, found 1."),
         ("adapter", {"rnak": 1}, "adapter.rnak: unknown key 'rnak'. Did you mean 'rank'?"),
         ("train", {"max_steps": 0}, "train.max_steps: expected a whole number of at least 1 or null, found 0."),
