@@ -68,7 +68,9 @@ def _evaluate(run: Path, capsys: pytest.CaptureFixture[str], *arguments: str) ->
 def _numbers(content: Any) -> Any:
     """All but times, and where answers came from."""
     if isinstance(content, dict):
-        return {key: _numbers(value) for key, value in content.items() if key not in ("seconds", "answers", "likelihoods")}
+        return {
+            key: _numbers(value) for key, value in content.items() if key not in ("seconds", "answers", "likelihoods")
+        }
     return [_numbers(value) for value in content] if isinstance(content, list) else content
 
 

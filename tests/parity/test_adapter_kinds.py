@@ -131,7 +131,9 @@ def test_pissa_begins_as_pefts_own_and_as_the_base() -> None:
     for name, tensor in theirs.state_dict().items():  # singular vectors are unique up to a sign
         if "lora_A" in name:
             gram = tensor.t() @ tensor
-            torch.testing.assert_close(ours.state_dict()[name].t() @ ours.state_dict()[name], gram, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(
+                ours.state_dict()[name].t() @ ours.state_dict()[name], gram, rtol=1e-3, atol=1e-4
+            )
         if "base_layer" in name:
             torch.testing.assert_close(ours.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
@@ -141,7 +143,9 @@ def test_pissa_in_bf16_begins_within_one_rounding_of_the_base() -> None:
     weight = model.model.layers[0].self_attn.q_proj.weight.float().clone()
     layer = lora(model, init="pissa", dtype=torch.bfloat16).base_model.model.model.layers[0].self_attn.q_proj
     with torch.no_grad():
-        update = layer.scaling["default"] * layer.lora_B["default"].weight.float() @ layer.lora_A["default"].weight.float()
+        update = (
+            layer.scaling["default"] * layer.lora_B["default"].weight.float() @ layer.lora_A["default"].weight.float()
+        )
         error = layer.base_layer.weight.float() + update - weight
     assert error.abs().max() <= layer.base_layer.weight.float().abs().max() * 2**-8
 

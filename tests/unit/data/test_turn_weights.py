@@ -74,7 +74,11 @@ def test_a_row_counts_as_it_says_times_its_turns() -> None:
 
 @pytest.mark.parametrize(
     ("weight", "expected"),
-    [(0, "loss_weight is 0: there is nothing to learn"), (-1, "must be a number of at least 0"), ("x", "found the text 'x'")],
+    [
+        (0, "loss_weight is 0: there is nothing to learn"),
+        (-1, "must be a number of at least 0"),
+        ("x", "found the text 'x'"),
+    ],
 )
 def test_weights_that_cannot_be(weight: Any, expected: str) -> None:
     converted, _ = read({"messages": TURNS, "loss_weight": weight})
@@ -99,10 +103,10 @@ def test_views_of_a_template_that_rewrites_history_stay_apart() -> None:
     )
     messages = tuple(Message(m["role"], m["content"], weight=m.get("weight") or None) for m in TURNS[:4])  # type: ignore[arg-type]
     template = ChatTemplate.from_tokenizer(tokenizer)
-    tokens = tokenize(
-        [(0, Conversation(messages))], template, max_length=512, overlong="error", reporter=Silent()
-    )
-    found = {float(w) for i in range(len(tokens.tokens)) for s in tokens.tokens[i].segments for w in np.unique(s.weights)}
+    tokens = tokenize([(0, Conversation(messages))], template, max_length=512, overlong="error", reporter=Silent())
+    found = {
+        float(w) for i in range(len(tokens.tokens)) for s in tokens.tokens[i].segments for w in np.unique(s.weights)
+    }
     assert found == {0.0, 0.25, 1.0}
     assert len(tokens.tokens) == 2
 

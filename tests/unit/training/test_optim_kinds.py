@@ -140,7 +140,9 @@ def test_optimisers_that_a_device_cannot_run() -> None:
     cpu, mps = torch.device("cpu"), torch.device("mps")
     refuse_device("adamw", mps)
     refuse_device("adamw-8bit", cpu)
-    with pytest.raises(ResourceError, match=r"pages move between a CUDA card and the host.*Use train\.optimizer=adamw-8bit"):
+    with pytest.raises(
+        ResourceError, match=r"pages move between a CUDA card and the host.*Use train\.optimizer=adamw-8bit"
+    ):
         refuse_device("paged-adamw-8bit", cpu)
     with pytest.raises(ResourceError, match="bitsandbytes does not run on mps"):
         refuse_device("adamw-8bit", mps)

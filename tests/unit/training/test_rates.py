@@ -10,7 +10,11 @@ from tests.tiny import tiny_model
 
 
 def test_lora_plus_is_for_b() -> None:
-    names = ["m.layers.0.q.lora_A.default.weight", "m.layers.0.q.lora_B.default.weight", "m.layers.0.q.lora_magnitude_vector"]
+    names = [
+        "m.layers.0.q.lora_A.default.weight",
+        "m.layers.0.q.lora_B.default.weight",
+        "m.layers.0.q.lora_magnitude_vector",
+    ]
     assert list(rate_factors(names, loraplus_ratio=16.0).values()) == [1.0, 16.0, 1.0]
 
 

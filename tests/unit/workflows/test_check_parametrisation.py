@@ -91,7 +91,9 @@ def test_an_adapter_for_another_base(tmp_path: Path) -> None:
 
 def test_an_absent_package_is_named_with_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else real(name, *a))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "bitsandbytes" else real(name, *a)
+    )
     (found,) = problems(tmp_path, {}, base="nf4")
     assert "precision.base=nf4 needs the package 'bitsandbytes', which is not installed" in found
     assert "pip install 'luthier[qlora]'" in found

@@ -36,7 +36,13 @@ def run(place: Path, name: str, adapter: dict[str, Any], steps: int = 3, **chang
         "run": {"name": name, "folder": str(place / "runs")},
         "adapter": adapter,
         "precision": {"compute": "fp32", **changes.get("precision", {})},
-        "train": {"max_steps": steps, "batch_size": 8, "learning_rate": 1e-2, "device": "cpu", **changes.get("train", {})},
+        "train": {
+            "max_steps": steps,
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+            "device": "cpu",
+            **changes.get("train", {}),
+        },
         "evaluate": {"stop_test_rows": 0, "sample_prompts": 0},
         **{section: values for section, values in changes.items() if section not in ("precision", "train")},
     }
@@ -115,12 +121,17 @@ def test_some_parameters_stay_frozen(place: Path) -> None:
 
 
 def test_full_in_bf16_without_masters(place: Path) -> None:
-    changes = {"precision": {"compute": "bf16", "masters": "none"}, "train": {"optimizer": "adamw-8bit", "layer_rate_decay": 0.8}}
+    changes = {
+        "precision": {"compute": "bf16", "masters": "none"},
+        "train": {"optimizer": "adamw-8bit", "layer_rate_decay": 0.8},
+    }
     result = run(place, "full", {"kind": "none"}, **changes)
     assert failed(result) == []
     model = AutoModelForCausalLM.from_pretrained(result.result)
     assert model.dtype == torch.bfloat16
-    with pytest.raises(ResourceError, match=r"precision\.masters is none, which rounds to bf16, but this run computes in fp32"):
+    with pytest.raises(
+        ResourceError, match=r"precision\.masters is none, which rounds to bf16, but this run computes in fp32"
+    ):
         run(place, "full", {"kind": "none"}, precision={"masters": "none"})
     with pytest.raises(ResourceError, match="pages move between a CUDA card and the host"):
         run(place, "full", {"kind": "none"}, train={"optimizer": "paged-adamw-8bit"})
@@ -142,5 +153,7 @@ def test_qlora_resumes_bit_for_bit(place: Path) -> None:
 
 
 def test_a_text_that_is_not_one_token(place: Path) -> None:
-    with pytest.raises(InputError, match=r"adapter\.trainable_tokens: 'two words' is not one token of this tokenizer but"):
+    with pytest.raises(
+        InputError, match=r"adapter\.trainable_tokens: 'two words' is not one token of this tokenizer but"
+    ):
         run(place, "tokens", {"trainable_tokens": ["two words"]})
