@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from luthier.data.batch import Batch
-from luthier.errors import LuthierError
+from luthier.errors import LuthierError, ResourceError
 from luthier.models.placement import Placement
 from luthier.objectives.base import LossOutput, Objective, Prepared, StepObjective, Term
 from luthier.training.loss_scale import LossScale
@@ -135,7 +135,13 @@ def train_step(
     logged = accumulate_gradients(
         model, objective, batches, optimizer, placement=placement, scale=loss_scale.scale, ranks=ranks
     )
-    update = optimizer.step(learning_rate, inverse_scale=1.0 / loss_scale.scale)
+    try:
+        update = optimizer.step(learning_rate, inverse_scale=1.0 / loss_scale.scale)
+    except torch.OutOfMemoryError as error:  # not to be tried again: some weights may have been updated
+        raise ResourceError(
+            f"Out of memory while the weights were updated: {str(error).splitlines()[0]} The last checkpoint is intact. Take "
+            "train.optimizer=adamw-8bit, a lower adapter.rank, or a larger device."
+        ) from error
     loss_scale.update(update.applied)
     real = [batch for batch in batches if any(row >= 0 for row in batch.rows)]
     counts = {
