@@ -29,6 +29,9 @@ from luthier.serve.replies import ChatReplies, CompletionReplies
 from luthier.serve.served import ServedModel, ServedModels
 from luthier.serve.tool_calls import read_calls
 
+DISCARDED_BODIES = 16
+"""A body of up to so many times the limit is read to its end and thrown away: who is still sending does not read the refusal."""
+
 
 class Adapters(Protocol):
     """Runs whose adapters can be put on the model while it serves."""
@@ -165,17 +168,21 @@ class Api:
     async def _body(self, request: HttpRequest) -> dict[str, Any]:
         most = self._limits.body_bytes
         too_large = RefusedError(413, f"The body is larger than {most:,} bytes.")
-        if int(request.headers.get("content-length") or 0) > most:
+        if int(request.headers.get("content-length") or 0) > DISCARDED_BODIES * most:
             raise too_large
-        body = bytearray()
+        body, size = bytearray(), 0
         try:
             async with asyncio.timeout(self._limits.body_seconds):
                 async for piece in request.stream():
-                    body += piece
-                    if len(body) > most:
+                    size += len(piece)
+                    if size > DISCARDED_BODIES * most:
                         raise too_large
+                    if size <= most:
+                        body += piece
         except TimeoutError as error:
             raise RefusedError(408, f"The body was not there after {self._limits.body_seconds:g} seconds.") from error
+        if size > most:
+            raise too_large
         return parse_object(bytes(body))
 
     # -- adapters ------------------------------------------------------------------------------------------------------

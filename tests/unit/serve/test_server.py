@@ -162,6 +162,7 @@ def test_lists_health_and_metrics(place: Place) -> None:
         ("POST", "/v1/chat/completions", b"{", {}, 400),
         ("POST", "/v1/chat/completions", b'{"model": "\xff"}', {}, 400),
         ("POST", "/v1/chat/completions", b"x" * 1_100_000, {}, 413),
+        ("POST", "/v1/chat/completions", b"x" * 12_000_000, {}, 413),
         ("POST", "/v1/chat/completions", chat_body("red", "hi"), {"Content_Type": "text/plain"}, 415),
         ("POST", "/v1/chat/completions", chat_body("red", "word " * 400), {}, 400),
         ("POST", "/v1/chat/completions", chat_body("green", "hi"), {}, 404),
