@@ -83,8 +83,12 @@ def test_scores_at_every_validation_change_nothing_of_the_training(place: Path) 
 
 
 def test_the_best_checkpoint_and_the_result_follow_the_task(place: Path) -> None:
-    """The loss is best at the end, other text at the beginning."""
-    options = {"evaluate__during": during(place, "other"), "evaluate__best_by": "other.bits_per_byte"}
+    """At this rate the loss is worst at the first validation, where other text is known best; both by far."""
+    options = {
+        "train__learning_rate": 2e-2,
+        "evaluate__during": during(place, "other"),
+        "evaluate__best_by": "other.bits_per_byte",
+    }
     result = workflow.train(recipe(place, "by-task", **options))
     scores = {s["step"]: s["value"] for s in lines(result.run, "scores_over_time.jsonl") if s["step"] > 0}
     losses = {
