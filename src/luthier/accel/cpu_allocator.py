@@ -27,3 +27,9 @@ def keep_freed_memory() -> bool:
         (_M_TOP_PAD, 64 * 1024**2),
     )
     return all(libc.mallopt(name, value) == 1 for name, value in settings)
+
+
+def return_freed_memory() -> None:
+    """Give back to the system what is free inside the heap; for when there is too little. Taking it again costs page faults."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -6,11 +6,13 @@ What failed must have changed nothing but gradients, which are forgotten; weight
 from __future__ import annotations
 
 import gc
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from luthier.accel.cpu_allocator import return_freed_memory
 from luthier.errors import ResourceError
 
 if TYPE_CHECKING:
@@ -21,9 +23,15 @@ T = TypeVar("T")
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether a device or the host had no memory left to give."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+
+
+def _first_words(error: BaseException) -> str:
+    """Its first line, without the place in torch's source that some begin with."""
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    return re.sub(r"^\[enforce fail at [^\]]*\][^.]*\. ", "", line)
 
 
 def with_smaller_steps(trainee: Trainee, attempt: Callable[[], T]) -> T:
@@ -35,13 +43,14 @@ def with_smaller_steps(trainee: Trainee, attempt: Callable[[], T]) -> T:
     while True:
         try:
             return attempt()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
-            words = str(error).splitlines()[0]
+            words = _first_words(error)
         # Outside of the handler: the error's frames held the activations.
         trainee.optimizer.zero_gradients()
         gc.collect()
+        return_freed_memory()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if trainee.step_down is None or not trainee.step_down(words):

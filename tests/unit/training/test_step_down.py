@@ -72,18 +72,36 @@ def test_other_errors_pass() -> None:
 
     with pytest.raises(RuntimeError, match="shapes"):
         with_smaller_steps(trainee(3), broken)
-    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."))
+
+
+def test_the_hosts_words_are_known() -> None:
+    torch_says = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: 9 bytes."
+    assert not is_out_of_memory(RuntimeError("could not create a primitive"))  # oneDNN's word for more than one thing
+    for error in (RuntimeError(torch_says), MemoryError()):
+        assert is_out_of_memory(error)
+        left, one = [error], trainee(1)
+
+        def attempt(left: list[Any] = left) -> str:
+            if left:
+                raise left.pop()
+            return "done"
+
+        assert with_smaller_steps(one, attempt) == "done"
+        assert "enforce" not in one.said[0]
+        assert one.said[0]
 
 
 def test_an_update_that_runs_out_of_memory_is_not_made_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training_step, "accumulate_gradients", lambda *_, **__: {})
     one = trainee(3)
 
+    step: Any = train_step
+
     def attempt() -> Any:
-        return train_step(
+        return step(
             torch.nn.Linear(1, 1), SimpleNamespace(), [], one.optimizer, learning_rate=0.1,
             loss_scale=SimpleNamespace(scale=1.0), placement=None, ranks=Ranks(),
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     with pytest.raises(ResourceError, match="while the weights were updated"):
         with_smaller_steps(one, attempt)
