@@ -164,7 +164,8 @@ def test_an_endpoint_that_is_down_or_gives_up_loses_nothing(world: World, tmp_pa
             evaluate(world.first, tasks=world.tasks("words"), others=[f"paid@{server.url}"])
         server._reply = lambda _: Mood("x")
         result = evaluate(world.first, tasks=world.tasks("words"), others=[f"paid@{server.url}"])
-        assert 12 <= result.endpoints[0].num_asked <= 16  # what was on its way when it ended may be asked again
+        # Eight are known. The four that were on their way when it ended may be answered late, or asked again.
+        assert 8 <= result.endpoints[0].num_asked <= 16
         assert len(result.tasks[0]["paid"].answers) == 20
 
 
