@@ -56,6 +56,7 @@ def test_escape_stops_and_frees_the_slots(tmp_path: Path) -> None:
         browser.press("Escape")
         browser.wait_for(f"{RESTING} && document.querySelectorAll('.note')[1].textContent === 'stopped'")
         eventually(lambda: place.engine.num_active == 0)
+        assert browser.console == []
 
 
 def test_a_key_is_asked_for_and_kept_in_the_page_alone(tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from luthier.errors import RunError
 from luthier.generate.protocol import Completion, Engine, Request
@@ -42,17 +44,7 @@ class AnswerCache:
     def keep(self, answers: dict[str, Completion]) -> None:
         """Add answers, and write them down at once."""
         self._answers |= answers
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        drop_cut_line(self._path)
-        with self._path.open("a", encoding="utf-8") as file:
-            for key, answer in answers.items():
-                content = {
-                    "key": key,
-                    "token_ids": answer.token_ids,
-                    "logprobs": answer.logprobs,
-                    "finish_reason": answer.finish_reason,
-                }
-                file.write(json.dumps(content) + "\n")
+        append_lines(self._path, ({"key": key, **asdict(answer)} for key, answer in answers.items()))
 
 
 class CachedEngine:
@@ -130,7 +122,15 @@ def _read(path: Path) -> dict[str, Completion]:
     return answers
 
 
-def drop_cut_line(path: Path) -> None:
+def append_lines(path: Path, contents: Iterable[Mapping[str, Any]]) -> None:
+    """Add lines of JSON to a file that a crash may have cut off, or begin it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _drop_cut_line(path)
+    with path.open("a", encoding="utf-8") as file:
+        file.writelines(json.dumps(content) + "\n" for content in contents)
+
+
+def _drop_cut_line(path: Path) -> None:
     """Take away a line that a crash cut off: nothing may be written behind it."""
     if not path.is_file():
         return

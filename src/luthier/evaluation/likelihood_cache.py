@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from luthier.errors import RunError
-from luthier.evaluation.answer_cache import drop_cut_line
+from luthier.evaluation.answer_cache import append_lines
 from luthier.evaluation.likelihood import Continuation, Likelihoods
 from luthier.evaluation.protocol import Likelihood
 
@@ -42,10 +42,7 @@ class LikelihoodCache:
     def keep(self, logprobs: dict[str, float]) -> None:
         """Add some, and write them down at once."""
         self._logprobs |= logprobs
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        drop_cut_line(self._path)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps({"key": key, "logprob": value}) + "\n" for key, value in logprobs.items())
+        append_lines(self._path, ({"key": key, "logprob": value} for key, value in logprobs.items()))
 
 
 class CachedLikelihoods:
